@@ -1,0 +1,1 @@
+"""The pure core: values in, values out; no trio, no sockets, no files, no clock, no logging."""

@@ -1,0 +1,1 @@
+"""The WebSocket server: thin trio shells around the pure protocol."""
