@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PURE_FORBIDS = ("trio", "sqlite3", "socket", "structlog", "trio_websocket", "watchfiles")
 
-# Package (or top-level module) → what it may import of ours, besides itself. Everything else is an upward or sideways import.
+# Package or module → what it may import of ours besides itself. Everything else is an upward or sideways import.
 BASE = {"observatory.core", "observatory.telemetry", "actors"}
 LAW: dict[str, set[str]] = {
     "actors": set(),
