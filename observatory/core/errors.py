@@ -1,11 +1,11 @@
 """The tree of errors. Theirs: a bad request, answered. The world's: disk or network, with a cure. Ours: anything else.
 
-    ObservatoryError
-    ├── UsageError        the user's mistake; ends in one line and exit code 2
-    ├── WorldError        disk, network, another process; ends in one line and exit code 1
-    │   ├── StoreError    the event log cannot be opened, read or written
-    │   └── Unreachable   no server answers
-    └── RequestError      a client's bad request; becomes an error reply
+ObservatoryError
+├── UsageError        the user's mistake; ends in one line and exit code 2
+├── WorldError        disk, network, another process; ends in one line and exit code 1
+│   ├── StoreError    the event log cannot be opened, read or written
+│   └── Unreachable   no server answers
+└── RequestError      a client's bad request; becomes an error reply
 """
 
 import attrs
@@ -47,6 +47,7 @@ class RequestError(ObservatoryError):
     message: str
     retryable: bool = False
     retry_after_ms: int | None = None
+    re: str | int | None = None  # id of the request, when it could be read
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"

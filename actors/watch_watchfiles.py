@@ -1,0 +1,162 @@
+"""The watchfiles back-end: one recursive watch over all roots, in one thread. For where there is no inotify."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import cast
+
+import attrs
+import trio
+from watchfiles import Change, awatch
+
+from actors.watch_port import Hints
+
+STEP_MS = 1  # idle latency is about two steps
+DEBOUNCE_MS = 10  # the longest a batch is held back under a steady stream
+RESCAN_S = 3.0  # the library swallows queue overflows and fails to watch some new directories: bounds how late
+RETRY_S = 0.05  # after a root vanished between being seen and being watched
+
+
+@attrs.define
+class Stop:
+    """Ends the library's thread. It asks `is_set` once its watch is active, which is its only sign of being ready."""
+
+    on_active: Callable[[], None]
+    stopped: bool = False
+    active: bool = False
+
+    def is_set(self) -> bool:
+        """Called by the library's thread, every step."""
+        if not self.active:
+            self.active = True
+            self.on_active()
+        return self.stopped
+
+    def set(self) -> None:
+        """End the thread within a step; the library calls it too."""
+        self.stopped = True
+
+
+class WatchfilesBackend:
+    """Hints from watchfiles. Only roots are handed to it; when they change, the watch starts anew and asks a rescan."""
+
+    name = "watchfiles"
+
+    def __init__(self, rescan_s: float = RESCAN_S) -> None:
+        logging.getLogger("watchfiles.main").setLevel(logging.WARNING)  # else a line per batch
+        self._rescan_s = rescan_s
+        self._rescan_due = time.monotonic() + rescan_s
+        self._roots: set[str] = set()
+        self._changed = trio.Event()  # the roots are not those watched
+        self._ready = trio.Event()
+        self._pending = Hints()
+        self._wake = trio.Event()
+
+    def watch(self, directory: str) -> None:
+        """Add a root; what lies under one is watched already."""
+        if not any(directory == root or directory.startswith(root.rstrip("/") + "/") for root in self._roots):
+            self._roots.add(directory)
+            self._changed.set()
+            if self._ready.is_set():
+                self._ready = trio.Event()
+
+    def unwatch(self, directory: str) -> None:
+        """Remove a root; nothing is to be done for other directories."""
+        if directory in self._roots:
+            self._roots.discard(directory)
+            self._changed.set()
+
+    def seek(self, root: str) -> bool:
+        """The library cannot wait for what is not there."""
+        return False
+
+    def unseek(self, root: str) -> None:
+        """Nothing was sought."""
+
+    async def run(self) -> None:
+        """Watch the roots, whichever they are at the time."""
+        try:
+            while True:
+                if not self._roots:
+                    await self._changed.wait()
+                self._changed = trio.Event()
+                if self._roots:
+                    await self._watch_roots(sorted(self._roots))
+        finally:
+            self._ready.set()
+
+    async def ready(self) -> None:
+        """Wait until the current roots are watched."""
+        await trio.lowlevel.checkpoint()
+        if self._roots:
+            await self._ready.wait()
+
+    async def next_hints(self) -> Hints:
+        """All that was told since the last call."""
+        await self._wake.wait()
+        self._wake = trio.Event()
+        hints, self._pending = self._pending, Hints()
+        return hints
+
+    def close(self) -> None:
+        """The thread has ended with `run`."""
+
+    async def _watch_roots(self, roots: list[str]) -> None:
+        token = trio.lowlevel.current_trio_token()
+        stop = Stop(lambda: token.run_sync_soon(self._activated))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop_when_changed, stop)
+            try:
+                await self._follow(roots, stop)
+            except FileNotFoundError:  # vanished since it was seen: have that noticed, then try again
+                self._tell(Hints(suspects=dict.fromkeys(roots)))
+                await trio.sleep(RETRY_S)
+            nursery.cancel_scope.cancel()
+
+    async def _stop_when_changed(self, stop: Stop) -> None:
+        """Cancellation cannot reach the library's thread: without this it would hang for up to the timeout."""
+        try:
+            await self._changed.wait()
+        finally:
+            stop.set()
+
+    async def _follow(self, roots: list[str], stop: Stop) -> None:
+        stream = awatch(
+            *roots,
+            watch_filter=None,
+            step=STEP_MS,
+            debounce=DEBOUNCE_MS,
+            rust_timeout=int(self._rescan_s * 1000),
+            yield_on_timeout=True,
+            recursive=True,
+            ignore_permission_denied=True,
+            stop_event=cast(trio.Event, stop),  # only is_set and set are used
+        )
+        async with aclosing(stream):
+            async for changes in stream:
+                self._take(changes)
+
+    def _take(self, changes: set[tuple[Change, str]]) -> None:
+        hints = Hints()
+        for change, path in changes:
+            kind = hints.modified if change is Change.modified else hints.suspects
+            kind[path] = None
+            if change is Change.deleted and path in self._roots:
+                self._changed.set()  # the library never tells of it again, even if it comes back
+        if time.monotonic() >= self._rescan_due:
+            hints.rescan = True
+        self._tell(hints)
+
+    def _activated(self) -> None:
+        if not self._changed.is_set():
+            self._ready.set()
+            self._tell(Hints(rescan=True))
+
+    def _tell(self, hints: Hints) -> None:
+        self._pending.modified |= hints.modified
+        self._pending.suspects |= hints.suspects
+        self._pending.rescan |= hints.rescan
+        if hints.rescan:
+            self._rescan_due = time.monotonic() + self._rescan_s
+        self._wake.set()

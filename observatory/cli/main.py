@@ -1,0 +1,129 @@
+"""`observatory`: the commands and their options. What a command needs is imported when it runs: --help stays fast."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from observatory import __version__
+from observatory.core.errors import UsageError, WorldError
+
+R = TypeVar("R")
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+
+
+def one_line_errors(command: Callable[..., R]) -> Callable[..., R]:
+    """A user's mistake or a world's obstacle ends in one line on stderr: exit 2 or 1, never a traceback."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - any command
+        try:
+            return command(*args, **kwargs)
+        except UsageError as error:
+            _die(str(error), EXIT_USAGE)
+        except WorldError as error:
+            _die(str(error), EXIT_FAILURE)
+        except BaseExceptionGroup as group:
+            _die(str(_only(group)), EXIT_FAILURE)
+        except KeyboardInterrupt:
+            sys.exit(0)
+        except BrokenPipeError:  # the reader of our output has seen enough
+            sys.stderr.close()
+            sys.exit(0)
+        raise AssertionError("unreachable")
+
+    return run
+
+
+def _die(message: str, code: int) -> None:
+    click.echo(f"observatory: {message}", err=True)
+    sys.exit(code)
+
+
+def _only(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The one expected error in a group; anything else goes on as it is."""
+    expected, others = group.split((WorldError, UsageError))
+    if expected is None or others is not None:
+        interrupted, rest = group.split(KeyboardInterrupt)
+        if interrupted is not None and rest is None:
+            raise KeyboardInterrupt
+        raise group
+    error: BaseException = expected
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="observatory")
+def main() -> None:
+    """Live observability for Claude Code: every record, to every subscriber, once, in order."""
+
+
+@main.command()
+@click.option("--root", "roots", multiple=True, metavar="DIR",
+              help="A Claude config directory, or its projects/ directory; repeatable.")  # fmt: skip
+@click.option("--host", help="Address to listen on; loopback only.  [default: 127.0.0.1]")
+@click.option("--port", help="Port to listen on; 0 takes a free one.  [default: 8765]")
+@click.option("--data-dir", metavar="DIR", help="Where the log and the archive are kept.")
+@click.option("--log-format", metavar="json|console", help="Default: console on a terminal, else json.")
+@click.option("--watcher", metavar="auto|inotify|watchfiles|poll", help="How files are watched.  [default: auto]")
+@click.option("--allow-origin", "allow_origins", multiple=True, metavar="ORIGIN",
+              help="A web page of this origin may connect, for example http://localhost:5173; repeatable.")  # fmt: skip
+@click.option(
+    "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="One more name a Host header may carry."
+)
+@click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")
+@one_line_errors
+def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
+    """Follow the transcripts and push each new record to every subscriber."""
+    from observatory.cli.serve import run
+
+    run({name: value for name, value in flags.items() if value not in (None, ())})
+
+
+@main.command()
+@click.argument("topics", nargs=-1, metavar="[TOPIC]...")
+@click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.")
+@click.option("--since", type=click.IntRange(min=0), metavar="SEQ", help="Begin after this event of the log.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as on the wire.")
+@click.option("--url", metavar="URL", help="The server, if it is not the one of the data directory.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory of the server.")
+@one_line_errors
+def tail(topics: tuple[str, ...], url: str | None, data_dir: Path | None, **options: Any) -> None:  # noqa: ANN401
+    """Print records as they arrive. TOPIC: all_conversations (default), conversation:ID, project:ID, file_events, …"""
+    import trio
+
+    from observatory.cli.serve import server_url
+    from observatory.cli.tail import run
+
+    trio.run(run, url or server_url(data_dir), topics, options["count"], options["since"], options["as_json"])
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="The whole status as JSON.")
+@click.option("--url", metavar="URL", help="The server, if it is not the one of the data directory.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory of the server.")
+@one_line_errors
+def status(as_json: bool, url: str | None, data_dir: Path | None) -> None:
+    """Show what the running server sees and does."""
+    import trio
+
+    from observatory.cli.serve import server_url
+    from observatory.cli.status import run
+
+    trio.run(run, url or server_url(data_dir), as_json)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@one_line_errors
+def trace(files: tuple[str, ...]) -> None:
+    """Latency per hop and end to end, from the JSON log lines in FILE… (- reads standard input)."""
+    from observatory.cli.trace import run
+
+    run(files)

@@ -1,0 +1,34 @@
+"""`observatory status`: what the running server sees and does."""
+
+from typing import Any
+
+import click
+import orjson
+
+from observatory.client import connect
+
+
+async def run(url: str, as_json: bool) -> None:
+    """Ask the server and print. Raises Unreachable."""
+    async with connect(url) as connection:
+        reply = await connection.request("get_status", {})
+    if as_json:
+        click.echo(orjson.dumps(reply.data, option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo("\n".join(lines(url, reply.data)))
+
+
+def lines(url: str, status: dict[str, Any]) -> list[str]:
+    """The status in a few lines."""
+    position, clients, gauges, watcher = (status[key] for key in ("position", "clients", "gauges", "watcher"))
+    text = [
+        f"observatory {status['version']} at {url}, up {status['uptime_seconds']:.0f} s",
+        f"log      epoch {position['epoch']}, head {position['head']}, oldest {position['oldest']}",
+        f"clients  {clients['live']} live, {clients['behind']} behind, {clients['idle']} idle",
+        f"files    {gauges['sources']} known, {gauges['history_waiting']} of the history still to read",
+        f"watcher  {watcher['backend']}, {watcher['directories']} directories",
+        f"data     {status['data_dir']}",
+        *(f"root     {root}" for root in status["roots"]),
+    ]
+    sick = [c for c in status["components"] if c["status"] != "ok"]
+    return [*text, *(f"{c['status']:<8} {c['component_name']}: {c['details']}" for c in sick)]

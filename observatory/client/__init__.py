@@ -1,0 +1,1 @@
+"""The Python client: one connection, or the log through all its connections."""

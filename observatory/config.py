@@ -1,0 +1,208 @@
+"""Settings: one frozen Config from flags > environment > config.toml > defaults. Nothing else reads os.environ."""
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import platformdirs
+
+from observatory.core.errors import UsageError
+
+APP = "claude-code-observatory"
+WATCHERS = ("auto", "inotify", "watchfiles", "poll")
+LOG_FORMATS = ("json", "console")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@attrs.frozen
+class Setting:
+    """One key: how it reads from text, its default, and the sentence that help and docs show."""
+
+    name: str
+    read: Callable[[Any], Any]
+    default: Any
+    help: str
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"OBSERVATORY_{self.name.upper()}"
+
+
+def _whole(low: int, high: int) -> Callable[[Any], int]:
+    def read(value: object) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            raise ValueError("must be a whole number") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return number
+
+    return read
+
+
+def _seconds(value: object) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise ValueError("must be a number of seconds") from None
+    if not 0 < number < 1e9:
+        raise ValueError("must be more than 0 seconds")
+    return number
+
+
+def _one_of(*names: str) -> Callable[[Any], str]:
+    def read(value: object) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return str(value)
+
+    return read
+
+
+def _names(value: object) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be a list of texts (in the environment: separated by commas)")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _loopback(value: object) -> str:
+    if value not in LOOPBACK:
+        raise ValueError(
+            f"{value} would let others read your transcripts, and this version has no credentials; use 127.0.0.1"
+        )
+    return str(value)
+
+
+def _path(value: object) -> Path:
+    return Path(str(value)).expanduser().absolute()
+
+
+SETTINGS = (
+    Setting("roots", _names, (), "Claude config directories, or their projects/ directories, to watch."),
+    Setting("data_dir", _path, None, "Where the log and the archive are kept."),
+    Setting("host", _loopback, "127.0.0.1", "Address to listen on; loopback only."),
+    Setting("port", _whole(0, 65535), 8765, "Port to listen on; 0 takes a free one."),
+    Setting("log_format", _one_of(*LOG_FORMATS), None, "json or console; console on a terminal, else json."),
+    Setting("watcher", _one_of(*WATCHERS), "auto", "How files are watched: auto, inotify, watchfiles or poll."),
+    Setting("allow_hosts", _names, (), "More names that a Host header may carry."),
+    Setting("allow_origins", _names, (), "Origins of web pages that may connect although they are not ours."),
+    Setting("max_clients", _whole(1, 1_000_000), 10_000, "Clients at a time; never above the fd limit minus 256."),
+    Setting("outbox_frames", _whole(1, 1_000_000), 1024, "Frames that may wait for one client; then it catches up."),
+    Setting("outbox_bytes", _whole(1024, 2**31), 1024 * 1024, "Bytes that may wait for one client."),
+    Setting("stall_seconds", _seconds, 30.0, "A client that takes no byte for so long while bytes wait is reset."),
+    Setting("ping_seconds", _seconds, 25.0, "Time between two pings to a client."),
+    Setting("event_retention_seconds", _seconds, 7 * 86400.0, "Age up to which events can be replayed."),
+    Setting("event_retention_count", _whole(1, 2**53), 1_000_000, "Events that can be replayed."),
+    Setting("event_retention_bytes", _whole(1024, 2**53), 1024**3, "Bytes of events that can be replayed."),
+    Setting("slow_event_seconds", _seconds, 0.05, "An event slower than this, end to end, gets a log line."),
+    Setting("trace_window_seconds", _seconds, 10.0, "Time that one latency.window log line covers."),
+    Setting("shutdown_seconds", _seconds, 5.0, "Time for clients to be told goodbye at the end."),
+)  # fmt: skip
+
+
+@attrs.frozen
+class Config:
+    """All settings in force; one field per Setting, same names."""
+
+    roots: tuple[str, ...]
+    data_dir: Path
+    host: str
+    port: int
+    log_format: Literal["json", "console"] | None
+    watcher: Literal["auto", "inotify", "watchfiles", "poll"]
+    allow_hosts: tuple[str, ...]
+    allow_origins: tuple[str, ...]
+    max_clients: int
+    outbox_frames: int
+    outbox_bytes: int
+    stall_seconds: float
+    ping_seconds: float
+    event_retention_seconds: float
+    event_retention_count: int
+    event_retention_bytes: int
+    slow_event_seconds: float
+    trace_window_seconds: float
+    shutdown_seconds: float
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
+    """The Config in force. `flags` holds only what was given on the command line. Raises UsageError."""
+    env = os.environ if environ is None else environ
+    file = config_file(env)
+    stored = _read_toml(file)
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        if setting.name in flags:
+            found, where = flags[setting.name], f"--{setting.name.replace('_', '-')}"
+        elif env.get(setting.variable):
+            found, where = env[setting.variable], setting.variable
+        elif setting.name in stored:
+            found, where = stored[setting.name], f"{setting.name} in {file}"
+        else:
+            values[setting.name] = setting.default
+            continue
+        try:
+            values[setting.name] = setting.read(found)
+        except ValueError as error:
+            raise UsageError(f"{where} {error}") from None
+    values["data_dir"] = values["data_dir"] or Path(platformdirs.user_data_dir(APP, appauthor=False))
+    values["roots"] = tuple(map(str, watch_roots(values["roots"], env)))
+    return Config(**values)
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """Where settings are kept."""
+    given = environ.get("OBSERVATORY_CONFIG")
+    return Path(given) if given else Path(platformdirs.user_config_dir(APP, appauthor=False)) / "config.toml"
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        stored = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read: {error}") from None
+    unknown = stored.keys() - {setting.name for setting in SETTINGS}
+    if unknown:
+        raise UsageError(f"{file} has unknown settings: {', '.join(sorted(unknown))}; see docs/operations.md, Settings")
+    return stored
+
+
+def watch_roots(given: tuple[str, ...], environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The projects/ directories to watch; explicit roots win, then CLAUDE_CONFIG_DIR, then both default places."""
+    if not given and environ.get("CLAUDE_CONFIG_DIR"):
+        given = _names(environ["CLAUDE_CONFIG_DIR"])
+    if given:
+        places = [Path(root).expanduser().absolute() for root in given]
+    else:
+        home = Path(environ.get("HOME") or Path.home())
+        places = [Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "claude", home / ".claude"]
+    roots = {os.path.realpath(projects): projects for projects in map(projects_of, places)}
+    return tuple(roots.values())
+
+
+def projects_of(place: Path) -> Path:
+    """The projects directory that a root means. Raises UsageError when the root is a file."""
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"the root {place} is a file; give a Claude config directory, or its projects/ directory")
+    if (place / "projects").is_dir() or place.name == "projects":
+        return place if place.name == "projects" else place / "projects"
+    try:
+        holds_transcripts = any(place.glob("*/*.jsonl"))
+    except OSError:
+        holds_transcripts = False
+    return place if holds_transcripts else place / "projects"
+
+
+def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """The data directory of commands that only look for a running server."""
+    env = os.environ if environ is None else environ
+    given = env.get("OBSERVATORY_DATA_DIR")
+    return _path(given) if given else Path(platformdirs.user_data_dir(APP, appauthor=False))

@@ -1,0 +1,106 @@
+"""What one transaction of the log holds: rows and event drafts, decided before anything is written."""
+
+from enum import IntFlag
+
+import attrs
+
+from observatory.core.conversation import Conversation
+from observatory.core.events import Draft
+from observatory.core.project import Project
+from observatory.core.usage import Usage
+
+
+class Flag(IntFlag):
+    """Marks on a record."""
+
+    COPY = 1  # a fork's or resume's copy of a line that is stored already: archived, not published
+    KNOWN = 2  # the same line was read in an earlier generation of this source
+    SIDECHAIN = 4
+    META = 8
+    BACKFILL = 16
+
+
+@attrs.frozen
+class FileState:
+    """What tells two versions of a file apart: unchanged means that all five are equal."""
+
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@attrs.frozen
+class SourceRow:
+    """One transcript file; see sources in storage/schema.sql."""
+
+    id: int
+    path: str
+    root: str
+    state: FileState
+    generation: int = 0
+    offset: int = 0
+    backfill_until: int = 0
+    lines: int = 0
+    conversation_id: str | None = None
+    missing: bool = False
+
+
+@attrs.frozen
+class RecordRow:
+    """One line, or one value of a glued line; keyed by (source_id, generation, offset)."""
+
+    source_id: int
+    generation: int
+    offset: int
+    length: int
+    line: int
+    conversation_id: str | None
+    type: str
+    kind: str
+    uuid: str | None
+    message_id: str | None
+    timestamp: str | None
+    flags: int
+    error: str | None
+    copy_key: int | None
+    digest: int
+    body: bytes
+
+    @property
+    def public_id(self) -> str:
+        """The record's id on the wire."""
+        return f"{self.source_id}-{self.generation}-{self.offset}"
+
+
+@attrs.frozen
+class ConversationUsage:
+    """What one API message counts in one conversation; `replied`: an assistant line carried its id."""
+
+    replied: bool
+    usage: Usage
+
+
+@attrs.frozen
+class ToolCallRow:
+    conversation_id: str
+    tool_use_id: str
+    name: str
+    record: str
+
+
+@attrs.define
+class Batch:
+    """One transaction. Rows with the same key as a stored one replace it, but records and tool calls, which stay."""
+
+    sources: dict[int, SourceRow] = attrs.field(factory=dict)
+    records: list[RecordRow] = attrs.field(factory=list)
+    adopted: list[tuple[int, str]] = attrs.field(factory=list)  # (source id, conversation id) of waiting records
+    conversations: dict[str, Conversation] = attrs.field(factory=dict)
+    projects: dict[str, Project] = attrs.field(factory=dict)
+    usage: dict[str, Usage] = attrs.field(factory=dict)
+    conversation_usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)
+    tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
+    scanned_roots: list[str] = attrs.field(factory=list)
+    drafts: list[Draft] = attrs.field(factory=list)

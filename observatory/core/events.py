@@ -1,0 +1,60 @@
+"""Events: what the log stores and the wire carries (protocol.md §2, §3)."""
+
+from typing import Any
+
+import attrs
+import orjson
+
+SMALL_FRAME = 126  # payload lengths that fit into the second byte of a WebSocket frame
+MEDIUM_FRAME = 65536
+
+
+@attrs.frozen
+class Position:
+    """A place in the log: everything with a seq ≤ `seq` of this `epoch`."""
+
+    epoch: str
+    seq: int
+
+
+@attrs.frozen
+class LogPosition:
+    """The log as a whole: `head` is the last seq, `oldest` the first one kept (head + 1 when it is empty)."""
+
+    epoch: str
+    head: int
+    oldest: int
+
+
+@attrs.frozen
+class Draft:
+    """An event before it has a seq. `data` is a JSON object; `topics` without doubles."""
+
+    type: str
+    data: dict[str, Any]
+    topics: tuple[str, ...]
+
+
+@attrs.frozen
+class Event:
+    """A committed event. `payload` is the exact JSON text that every client gets, live or replayed."""
+
+    seq: int
+    type: str
+    topics: tuple[str, ...]
+    payload: bytes
+
+
+def encode(kind: str, data: object, timestamp_ms: int, seq: int, epoch: str) -> bytes:
+    """The payload of an event; raises TypeError (orjson.JSONEncodeError) when `data` is not JSON."""
+    return orjson.dumps({"type": kind, "data": data, "timestamp": timestamp_ms, "seq": seq, "epoch": epoch})
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One unmasked, final WebSocket text frame (RFC 6455 §5.2): made once, shared by all clients."""
+    size = len(payload)
+    if size < SMALL_FRAME:
+        return bytes((0x81, size)) + payload
+    if size < MEDIUM_FRAME:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload

@@ -1,0 +1,183 @@
+"""The conversation with one client, without I/O: inbound text in, effects out (protocol.md §7, §15).
+
+The shell carries the effects out. What depends on the log's head is settled at the Router's turn by `settle`, so that
+nothing can be published between the decision and the registration.
+"""
+
+from typing import Literal
+
+import attrs
+
+from observatory.core import replies
+from observatory.core.closing import CloseCode
+from observatory.core.errors import RequestError
+from observatory.core.events import LogPosition
+from observatory.core.rates import TokenBucket, Window
+from observatory.core.requests import (
+    MAX_TOPICS,
+    GetSnapshot,
+    GetStatus,
+    GetSubscriptions,
+    Ping,
+    Pong,
+    Request,
+    RequestId,
+    ResumeRequest,
+    Subscribe,
+    Unsubscribe,
+    parse_envelope,
+    parse_request,
+)
+from observatory.core.resume import refusal
+
+REQUESTS_PER_S = 20.0
+REQUEST_BURST = 40.0
+RATE_ERROR_EVERY = 1.0  # seconds between two RATE_LIMIT_EXCEEDED replies
+FLOOD = (10.0, 100)  # the 100th discarded request within 10 s closes
+ERRORS = (60.0, 10)  # the tenth error reply within 60 s closes
+
+
+@attrs.frozen
+class Reply:
+    """Queue this payload behind what is queued."""
+
+    payload: bytes
+
+
+@attrs.frozen
+class Close:
+    """Send what is queued, then close."""
+
+    code: CloseCode
+    reason: str
+
+
+@attrs.frozen
+class Settle:
+    """Call `Session.settle` at the Router's turn and queue its payload there."""
+
+    request: Subscribe | Unsubscribe | ResumeRequest | GetSubscriptions
+
+
+@attrs.frozen
+class Fetch:
+    """Answer from the log (`snapshot`) or from the server's gauges (`status`)."""
+
+    re: RequestId
+    what: Literal["snapshot", "status"]
+    limit: int = 0
+
+
+Effect = Reply | Close | Settle | Fetch
+
+
+@attrs.frozen
+class At:
+    """Where the client stands at the Router's turn: its position (None = none yet), and the log."""
+
+    pos: int | None
+    log: LogPosition
+    sent: int
+    now_ms: int
+
+
+@attrs.frozen
+class Settled:
+    """The client's topics from now on, the position it starts at (None = stays where it is), and the reply."""
+
+    topics: frozenset[str]
+    start: int | None
+    payload: bytes
+
+
+@attrs.define
+class Session:
+    """One connection's state: topics held and rates. `now` is monotonic seconds, `now_ms` the server's wall clock."""
+
+    topics: frozenset[str] = frozenset()
+    requested: bool = False  # a valid request has come, so the client is no stranger
+    _bucket: TokenBucket = attrs.field(factory=lambda: TokenBucket(REQUESTS_PER_S, REQUEST_BURST))
+    _discards: Window = attrs.field(factory=lambda: Window(*FLOOD))
+    _errors: Window = attrs.field(factory=lambda: Window(*ERRORS))
+    _rate_error_at: float | None = None
+
+    def receive(self, text: str, now: float, now_ms: int) -> tuple[Effect, ...]:
+        """What to do about one inbound text message (rows 7, 8 and 13)."""
+        if not self._bucket.take(now):
+            return self._discard(now, now_ms)
+        re: RequestId = None
+        try:
+            envelope = parse_envelope(text)
+            re = envelope.re
+            request = parse_request(envelope)
+        except RequestError as failure:
+            return self.refuse(failure, re, now, now_ms)
+        self.requested = True
+        return self._handle(request, now_ms)
+
+    def refuse(self, failure: RequestError, re: RequestId, now: float, now_ms: int) -> tuple[Effect, ...]:
+        """An error reply, and the close after too many of them."""
+        reply = Reply(replies.error(failure, now_ms, re))
+        if failure.code != "RATE_LIMIT_EXCEEDED" and self._errors.reached(now):
+            return (reply, Close(CloseCode.TOO_MANY_ERRORS, "too many bad requests"))
+        return (reply,)
+
+    def settle(self, request: Subscribe | Unsubscribe | ResumeRequest | GetSubscriptions, at: At) -> Settled:
+        """Decide a change of topics or position (rows 9–13). Raises RequestError; then nothing has changed."""
+        match request:
+            case GetSubscriptions():
+                payload = self._standing("subscription_status", request.re, at, at.pos, sent=at.sent)
+                return Settled(self.topics, None, payload)
+            case Unsubscribe():
+                gone = self.topics if request.topics is None else frozenset(request.topics)
+                self.topics -= gone
+                return Settled(self.topics, None, self._standing("subscription_confirmed", request.re, at, at.pos))
+            case Subscribe() | ResumeRequest():
+                return self._position(request, at)
+
+    def _position(self, request: Subscribe | ResumeRequest, at: At) -> Settled:
+        if request.resume is not None and at.pos is not None:
+            raise RequestError("POSITION_SET", "this connection has a position; reconnect to go back", re=request.re)
+        topics = self.topics
+        if isinstance(request, Subscribe):
+            topics = frozenset(request.topics) if request.replace else topics | frozenset(request.topics)
+        if len(topics) > MAX_TOPICS:
+            raise RequestError("TOO_MANY_SUBSCRIPTIONS", f"at most {MAX_TOPICS} topics at a time", re=request.re)
+        self.topics = topics
+        if request.resume is None:
+            start = at.log.head if at.pos is None else None
+            pos = at.log.head if start is not None else at.pos
+            return Settled(topics, start, self._standing("subscription_confirmed", request.re, at, pos))
+        reason = refusal(request.resume, at.log)
+        if reason is not None:
+            told = {"recovered": False, "reason": reason}
+            return Settled(topics, None, self._standing("subscription_confirmed", request.re, at, None, **told))
+        seq = request.resume.position.seq
+        return Settled(topics, seq, self._standing("subscription_confirmed", request.re, at, seq, recovered=True))
+
+    def _standing(self, kind: str, re: RequestId, at: At, pos: int | None, **more: object) -> bytes:
+        state: replies.State = "idle" if pos is None else "live" if pos == at.log.head else "behind"
+        return replies.standing(kind, re, replies.Standing(self.topics, state, pos), at.log, at.now_ms, **more)
+
+    def _discard(self, now: float, now_ms: int) -> tuple[Effect, ...]:
+        if self._discards.reached(now):
+            return (Close(CloseCode.FLOODING, "too many requests"),)
+        if self._rate_error_at is not None and now - self._rate_error_at < RATE_ERROR_EVERY:
+            return ()
+        self._rate_error_at = now
+        wait_ms = round(1000 / REQUESTS_PER_S)
+        failure = RequestError("RATE_LIMIT_EXCEEDED", f"at most {REQUESTS_PER_S:.0f} requests a second", True, wait_ms)
+        return (Reply(replies.error(failure, now_ms)),)
+
+    def _handle(self, request: Request, now_ms: int) -> tuple[Effect, ...]:
+        match request:
+            case Pong():
+                return ()
+            case Ping(re, timestamp, has_timestamp):
+                return (Reply(replies.pong(re, timestamp, has_timestamp, now_ms)),)
+            case GetSnapshot(re, limit):
+                return (Fetch(re, "snapshot", limit),)
+            case GetStatus(re):
+                return (Fetch(re, "status"),)
+            case _:
+                return (Settle(request),)

@@ -1,0 +1,311 @@
+"""A line of a transcript into a Record: everything the rest of the program needs to know of it, as plain values.
+
+The format is undocumented and drifts. Each field is read on its own: one of the wrong type is absent and leaves an
+anomaly; an unknown type is a record like any other. Nothing here raises. Source: transcripts.md §3, §7, §9, §11.
+"""
+
+from hashlib import blake2b
+from typing import Any, Literal
+
+import attrs
+import orjson
+
+from observatory.core import blocks, prompts, readable, resync, titles, usage
+from observatory.core.blocks import Message, text_field
+from observatory.core.decode import NotJson, decode
+from observatory.core.instants import instant
+from observatory.core.lines import BOM, Line
+from observatory.core.titles import Title
+from observatory.core.usage import Usage
+
+Kind = Literal["prompt", "command", "tool_result", "note", "interruption", "assistant", "error", "other"]
+Found = dict[str, Any]
+
+ERROR_BYTES = 1024  # how much of an unreadable line is shown; the rest is in the file
+SYNTHETIC = "<synthetic>"  # the model of messages that no model wrote
+# Types without uuid that only Claude Code writes: with a sessionId they prove the file (R15).
+METADATA_TYPES = frozenset(
+    {
+        *("summary", "file-history-snapshot", "file-history-delta", "queue-operation", "last-prompt"),
+        *("ai-title", "custom-title", "agent-name", "agent-setting", "permission-mode", "mode", "atis-latch"),
+        *("pr-link", "worktree-state", "relocated", "bridge-session", "frame-link", "cost-state"),
+    }
+)
+# The envelope's fields that are texts, in the order `_record` takes them.
+TEXTS = (
+    *("type", "uuid", "parentUuid", "sessionId", "agentId", "cwd", "gitBranch", "version"),
+    *("timestamp", "leafUuid", "requestId"),
+)
+# Where the payload of a record that is no message stands; sessionId, cwd, version … change when a fork copies a line.
+INVARIANT = ("subtype", "data", "attachment", "content", "toolUseID")
+
+
+@attrs.frozen
+class Malformed:
+    """Bytes that are no record. `text` is their first KB, decoded with replacement; `offset` and `length` in bytes."""
+
+    offset: int
+    length: int
+    reason: str
+    text: str
+
+
+@attrs.frozen
+class Record:
+    """One record of a transcript.
+
+    kind:        "prompt" typed by a person (also a queued one; by shape: whether a sidechain's first text counts is
+                 the conversation's affair), "command" `/x`, "tool_result", "interruption"; "note" any other user line
+                 (isMeta, compact summary, injected text, empty); "assistant"; "error" an API error (assistant line or
+                 system api_error/error); "other" everything else, also a user or assistant line without a message.
+    subtype:     of system lines; the inner `type` of attachment and progress lines.
+    timestamp:   RFC 3339 in UTC, as found; None if it is none.
+    text:        readable text of a record that is no message; of a command `/x args`.
+    raw:         the decoded line for kind "other", never for bridge-session (account ids). Shared: do not change it.
+    usage:       (message id, counts) pairs to be grown per id; id None: counts once, by itself.
+    copy_key:    same for a line and a fork's copy of it; None without uuid.
+    exhausted:   an API error after the last retry.
+    recognised:  this line proves that the file is Claude Code's.
+    anomalies:   names of fields that had the wrong type, and what `decode` had to change.
+    """
+
+    offset: int
+    length: int
+    type: str
+    subtype: str | None
+    kind: Kind
+    uuid: str | None
+    parent_uuid: str | None
+    session_id: str | None
+    agent_id: str | None
+    cwd: str | None
+    git_branch: str | None
+    version: str | None
+    timestamp: str | None
+    is_sidechain: bool
+    is_meta: bool
+    text: str | None
+    raw: Found | None
+    message: Message | None
+    usage: tuple[tuple[str | None, Usage], ...]
+    title: Title | None
+    leaf_uuid: str | None
+    request_id: str | None
+    copy_key: bytes | None
+    digest: bytes
+    anomalies: tuple[str, ...]
+    recognised: bool
+    exhausted: bool
+
+
+def parse(line: Line) -> tuple[Record | Malformed, ...]:
+    """What a line holds: one value; several, in order of offset, if it is glued; none if it is nothing but NULs.
+
+    The empty tuple is an anomaly ("nul") for the caller to count, not a row.
+    """
+    try:
+        value, notes = decode(line.data)
+    except NotJson:
+        return _damaged(line)
+    return (_value(value, line.offset, line.length, line.data, notes),)
+
+
+def malformed(offset: int, length: int, reason: str, data: bytes) -> Malformed:
+    """A Malformed whose text is the beginning of `data`; also for lines too long to be read."""
+    return Malformed(offset, length, reason, data[:ERROR_BYTES].decode("utf-8", "replace"))
+
+
+def _damaged(line: Line) -> tuple[Record | Malformed, ...]:
+    data = line.data.strip(b"\0")
+    if not data.strip():
+        return ()
+    bom = len(BOM) if line.length - len(line.data) >= len(BOM) else 0
+    offset = line.offset + bom + len(line.data) - len(line.data.lstrip(b"\0"))
+    if len(data) < len(line.data):
+        try:
+            value, notes = decode(data)
+            return (_value(value, offset, len(data), data, [*notes, "nul"]),)
+        except NotJson:
+            pass
+    return _recovered(data, offset)
+
+
+def _recovered(data: bytes, offset: int) -> tuple[Record | Malformed, ...]:
+    spans, rest = resync.recover(data)
+    values: list[Record | Malformed] = []
+    for span in spans:
+        piece = data[span.start : span.end]
+        value, notes = decode(piece)
+        values.append(_value(value, offset + span.start, len(piece), piece, [*notes, "glued"]))
+    if rest is not None:
+        reason = "not JSON" if not spans else "rest of a glued line"
+        values.append(malformed(offset + rest.start, rest.end - rest.start, reason, data[rest.start : rest.end]))
+    return tuple(sorted(values, key=lambda value: value.offset))
+
+
+def _value(value: object, offset: int, length: int, data: bytes, notes: list[str]) -> Record | Malformed:
+    if type(value) is not dict:
+        return malformed(offset, length, "not an object", data)
+    return _record(value, offset, length, data, notes)
+
+
+def _record(found: Found, offset: int, length: int, data: bytes, notes: list[str]) -> Record:
+    texts = blocks.text_fields(found, TEXTS, notes)
+    named, uuid, parent_uuid, session_id, agent_id, cwd, git_branch, version, stamp, leaf_uuid, request_id = texts
+    type_ = named or ""
+    is_meta = _flag(found, "isMeta", notes)
+    message = _message(found, type_, notes)
+    kind = _kind(found, type_, message, is_meta, notes)
+    text = _text(found, type_, kind, message)
+    return Record(
+        offset,
+        length,
+        type_,
+        _subtype(found, type_, notes),
+        kind,
+        uuid,
+        parent_uuid,
+        session_id,
+        agent_id,
+        cwd,
+        git_branch,
+        version,
+        stamp and _timestamp(stamp, notes),
+        _flag(found, "isSidechain", notes),
+        is_meta,
+        text,
+        found if kind == "other" and type_ != "bridge-session" else None,
+        message,
+        _usage(found, type_, message, notes),
+        _title(found, type_, kind, text, message, leaf_uuid),
+        leaf_uuid,
+        request_id,
+        None if uuid is None else _copy_key(found, type_, f"{uuid}\0{stamp}\0{type_}\0"),
+        blake2b(data, digest_size=8).digest(),
+        tuple(notes),
+        _recognised(found, type_, session_id, leaf_uuid),
+        kind == "error" and type_ == "system" and _exhausted(found),
+    )
+
+
+def _flag(found: Found, key: str, notes: list[str]) -> bool:
+    value = found.get(key)
+    if value is not None and type(value) is not bool:
+        notes.append(key)
+    return value is True
+
+
+def _timestamp(stamp: str, notes: list[str]) -> str | None:
+    moment = instant(stamp)
+    if moment != stamp:
+        notes.append("timestamp")
+    return moment
+
+
+def _subtype(found: Found, type_: str, notes: list[str]) -> str | None:
+    if type_ == "attachment" or type_ == "progress":
+        inside = found.get("attachment" if type_ == "attachment" else "data")
+        return text_field(inside, "type", notes, "subtype") if type(inside) is dict else None
+    return text_field(found, "subtype", notes)
+
+
+def _message(found: Found, type_: str, notes: list[str]) -> Message | None:
+    if type_ != "user" and type_ != "assistant":
+        return None
+    value = found.get("message")
+    if type(value) is dict:
+        return blocks.read(value, type_, notes)
+    notes.append("message")
+    return None
+
+
+def _kind(found: Found, type_: str, message: Message | None, is_meta: bool, notes: list[str]) -> Kind:
+    if message is not None:
+        if type_ == "assistant":
+            return "error" if found.get("isApiErrorMessage") is True else "assistant"
+        return _user_kind(found, message, is_meta)
+    if type_ == "system" and found.get("subtype") in ("api_error", "error"):
+        return "error"
+    if type_ == "attachment":
+        inside = found.get("attachment")
+        if type(inside) is not dict:
+            notes.append("attachment")
+        elif inside.get("type") == "queued_command":
+            return _queued_kind(inside)
+    return "other"
+
+
+def _user_kind(found: Found, message: Message, is_meta: bool) -> Kind:
+    origin = found.get("origin")
+    shape = prompts.shape(
+        message.content, origin.get("kind") if type(origin) is dict else None, found.get("promptSource")
+    )
+    if shape == "interruption":
+        return shape
+    if message.tool_results:
+        return "tool_result"
+    return "note" if is_meta or found.get("isCompactSummary") is True else shape
+
+
+def _queued_kind(attachment: Found) -> Kind:
+    origin = attachment.get("origin")
+    text = blocks.text_of(attachment.get("prompt"))
+    shape = prompts.shape(text, origin.get("kind") if type(origin) is dict else None)
+    return "note" if attachment.get("isMeta") is True else shape
+
+
+def _text(found: Found, type_: str, kind: Kind, message: Message | None) -> str | None:
+    if kind == "command":
+        return prompts.command_line(message.content if message else readable.text(type_, found) or "")
+    return None if message else readable.text(type_, found)
+
+
+def _title(
+    found: Found, type_: str, kind: Kind, text: str | None, message: Message | None, leaf_uuid: str | None
+) -> Title | None:
+    if kind == "prompt" or kind == "command":
+        return titles.title("prompt", text if text else message and message.content)
+    return titles.named_by(type_, found, leaf_uuid)
+
+
+def _usage(found: Found, type_: str, message: Message | None, notes: list[str]) -> tuple[tuple[str | None, Usage], ...]:
+    if type_ == "assistant" and message is not None and message.model != SYNTHETIC:
+        counts = found["message"].get("usage")
+        if type(counts) is dict:
+            return ((message.message_id, usage.read(counts, notes)),)
+        if counts is not None:
+            notes.append("usage")
+    elif type_ == "progress":
+        return _agent_usage(found, notes)
+    return ()
+
+
+def _agent_usage(found: Found, notes: list[str]) -> tuple[tuple[str | None, Usage], ...]:
+    """A sub-agent's API message inside a progress line: its own file may never appear. Without an id it is not
+    counted, as it could not be told from the same message there."""
+    data = found.get("data")
+    outer = data.get("message") if type(data) is dict and data.get("type") == "agent_progress" else None
+    inner = outer.get("message") if type(outer) is dict else None
+    if type(inner) is not dict or type(inner.get("usage")) is not dict or inner.get("model") == SYNTHETIC:
+        return ()
+    message_id = text_field(inner, "id", notes, "message.id")
+    return ((message_id, usage.read(inner["usage"], notes)),) if message_id else ()
+
+
+def _copy_key(found: Found, type_: str, head: str) -> bytes:
+    is_message = type_ == "user" or type_ == "assistant"
+    payload = found.get("message") if is_message else [*map(found.get, INVARIANT)]
+    return blake2b(head.encode() + orjson.dumps(payload), digest_size=8).digest()
+
+
+def _recognised(found: Found, type_: str, session_id: str | None, leaf_uuid: str | None) -> bool:
+    if session_id and (type_ in resync.TREE_TYPES or type_ in METADATA_TYPES or type_.startswith("workflow-")):
+        return True
+    if type_ == "summary":
+        return leaf_uuid is not None
+    return type_ == "file-history-snapshot" and resync.is_whole_record(found)
+
+
+def _exhausted(found: Found) -> bool:
+    attempt, most = found.get("retryAttempt"), found.get("maxRetries")
+    return type(attempt) is int and type(most) is int and attempt >= most

@@ -1,0 +1,89 @@
+"""Token counts: read from a line, and grown per API message.
+
+One API message is several lines with differing counts. Right is the maximum per field over all lines of one
+message id, summed over ids; live, each line contributes its growth over that maximum. Source: transcripts.md §5.
+"""
+
+from typing import Any
+
+import attrs
+
+MAX_COUNT = 2**53 - 1  # uint53 on the wire; a larger count is no count
+
+
+@attrs.frozen
+class Usage:
+    """Tokens of one API message, or sums of them. `cache_creation` is written, `cache_read` served from the cache."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+
+    def __bool__(self) -> bool:
+        return self != NONE
+
+
+NONE = Usage()
+
+
+_COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+_SPLIT = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+
+
+def read(found: dict[str, Any], notes: list[str]) -> Usage:
+    """The `usage` object of an API message. What is no count is 0, with an anomaly `usage.<field>`."""
+    fresh, output, creation, cached = [_count(found.get(key), key, notes) for key in _COUNTS]
+    split = found.get("cache_creation")
+    if type(split) is dict:
+        short, long = [_count(split.get(key), key, notes) for key in _SPLIT]
+        creation = max(creation, short + long)
+    elif split is not None:
+        notes.append("usage.cache_creation")
+    return Usage(fresh, output, creation, cached)
+
+
+def grow(old: Usage | None, new: Usage) -> tuple[Usage, Usage]:
+    """The running maximum of one message id after a line, and what the line adds to totals (no field below 0)."""
+    if old is None:
+        return new, new
+    maximum = Usage(
+        max(old.input_tokens, new.input_tokens),
+        max(old.output_tokens, new.output_tokens),
+        max(old.cache_creation_input_tokens, new.cache_creation_input_tokens),
+        max(old.cache_read_input_tokens, new.cache_read_input_tokens),
+    )
+    return maximum, Usage(
+        maximum.input_tokens - old.input_tokens,
+        maximum.output_tokens - old.output_tokens,
+        maximum.cache_creation_input_tokens - old.cache_creation_input_tokens,
+        maximum.cache_read_input_tokens - old.cache_read_input_tokens,
+    )
+
+
+def add(one: Usage, other: Usage) -> Usage:
+    """The sum, field by field."""
+    return Usage(
+        one.input_tokens + other.input_tokens,
+        one.output_tokens + other.output_tokens,
+        one.cache_creation_input_tokens + other.cache_creation_input_tokens,
+        one.cache_read_input_tokens + other.cache_read_input_tokens,
+    )
+
+
+def wire(usage: Usage) -> dict[str, int]:
+    """`usage_delta` and `tokens` of protocol.md §6."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cache_creation_input_tokens": usage.cache_creation_input_tokens,
+        "cache_read_input_tokens": usage.cache_read_input_tokens,
+    }
+
+
+def _count(value: object, key: str, notes: list[str]) -> int:
+    if type(value) is int and 0 <= value <= MAX_COUNT:
+        return value
+    if value is not None:
+        notes.append(f"usage.{key}")
+    return 0

@@ -1,0 +1,1 @@
+"""File changes → bytes → records → one transaction → the Router."""

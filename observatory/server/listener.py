@@ -1,0 +1,163 @@
+"""The listening side: accept, check, upgrade, and keep every client's failure inside its own scope."""
+
+import errno
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import attrs
+import structlog
+import trio
+from trio_websocket import ConnectionClosed, HandshakeError, wrap_server_stream
+
+from actors.sender import OutboxLimits, Sender, Stalled
+from observatory.core.closing import CloseCode
+from observatory.core.errors import WorldError
+from observatory.core.handshake import Accepted, Policy, Refused, check
+from observatory.core.replies import PROTOCOL
+from observatory.core.topics import LEGACY_TOPICS
+from observatory.server import upgrade
+from observatory.server.transport import ControlStream, SocketTransport
+from observatory.server.websocket import Connection, Services
+
+log = structlog.get_logger()
+BACKLOG = 4096  # connections the kernel holds until they are accepted: a whole team reconnecting at once
+RECEIVE_BYTES = 4096
+SHUTDOWN_RECONNECT_MS = (500, 6000)
+
+
+@attrs.define
+class Counters:
+    """Totals since the start."""
+
+    accepted: int = 0
+    refused: dict[int, int] = attrs.field(factory=dict)
+    closes: dict[int, int] = attrs.field(factory=dict)
+    resets: int = 0
+    failures: int = 0
+
+
+@attrs.define(eq=False)
+class WebSocketServer:
+    """Accepts clients on one port. `serve` runs until cancelled; `shut_down` says goodbye to all."""
+
+    services: Services
+    policy: Policy
+    outbox: OutboxLimits
+    max_clients: int
+    on_written: Callable[[object], None]
+    jitter: Callable[[int, int], int]
+    counters: Counters = attrs.field(factory=Counters)
+    connections: set[Connection] = attrs.field(factory=set)
+    draining: bool = False
+    _ids: Any = attrs.field(factory=lambda: count(1))
+    _open: int = 0
+    _all_gone: trio.Event = attrs.field(factory=trio.Event)
+
+    async def serve(self, listeners: list[trio.SocketListener]) -> None:
+        """Serve clients until cancelled."""
+        await trio.serve_listeners(self._firewall, listeners)
+
+    async def shut_down(self, seconds: float) -> None:
+        """Close every connection with 1012; those that do not end in time are left to the cancellation that follows."""
+        self.draining = True
+        for connection in tuple(self.connections):
+            connection.shut_down(self.jitter(*SHUTDOWN_RECONNECT_MS))
+        with trio.move_on_after(seconds):
+            while self.connections:
+                self._all_gone = trio.Event()
+                await self._all_gone.wait()
+
+    async def _firewall(self, stream: trio.SocketStream) -> None:
+        """Nothing a client does may leave its own task."""
+        self._open += 1
+        try:
+            await self._greet(stream)
+        except upgrade.Dropped:
+            pass
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self.counters.resets += 1
+        except Exception:  # a defect of ours: this client pays with its connection, the others go on
+            self.counters.failures += 1
+            log.exception("client.failed")
+        finally:
+            self._open -= 1
+            stream.socket.close()
+
+    async def _greet(self, stream: trio.SocketStream) -> None:
+        head, received = await upgrade.read_head(stream)
+        verdict = head if isinstance(head, Refused) else check(head, self.policy)
+        if isinstance(verdict, Accepted) and self.draining:
+            verdict = upgrade.unavailable("DRAINING", "the server is going down")
+        if isinstance(verdict, Accepted) and self._open > self.max_clients:
+            verdict = upgrade.unavailable("FULL", f"{self.max_clients} clients are connected already")
+        if isinstance(verdict, Refused):
+            self.counters.refused[verdict.status] = self.counters.refused.get(verdict.status, 0) + 1
+            await upgrade.refuse(stream, verdict)
+        else:
+            await self._run(stream, verdict, received)
+
+    async def _run(self, stream: trio.SocketStream, accepted: Accepted, received: bytes) -> None:
+        connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services)
+        transport = SocketTransport(stream)
+        sender = Sender(transport, self.outbox, connection, self.on_written)
+        connection.sender = sender
+        topics = (accepted.topics or LEGACY_TOPICS) if accepted.legacy else accepted.topics
+        try:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(sender.run)
+                await self._converse(connection, ControlStream(stream, transport, sender, received), topics)
+                tasks.cancel_scope.cancel()
+        except* ConnectionClosed as ended:
+            self._count_close(connection, ended)
+        except* (Stalled, trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
+            self.counters.resets += 1
+            stalled = any(isinstance(error, Stalled) for error in lost.exceptions)
+            code = int(CloseCode.STALLED) if stalled else 1006
+            log.info("client.lost", client=connection.client_id, code=code, **attrs.asdict(sender.statistics()))
+        finally:
+            transport.close()
+
+    async def _converse(self, connection: Connection, stream: ControlStream, topics: frozenset[str] | None) -> None:
+        async with trio.open_nursery() as reading:
+            with trio.move_on_after(upgrade.HEAD_SECONDS) as patience:
+                limit = self.services.limits.message_bytes
+                try:
+                    request = await wrap_server_stream(
+                        reading, stream, message_queue_size=1, max_message_size=limit, receive_buffer_size=RECEIVE_BYTES
+                    )
+                    ws = await request.accept(subprotocol=None if connection.legacy else PROTOCOL)
+                except HandshakeError:
+                    raise trio.BrokenResourceError from None
+            if patience.cancelled_caught:
+                reading.cancel_scope.cancel()
+                return
+            self.counters.accepted += 1
+            self.connections.add(connection)
+            try:
+                await connection.serve(ws, stream, topics)
+            finally:
+                self.connections.discard(connection)
+                self._all_gone.set()
+            reading.cancel_scope.cancel()
+
+    def _count_close(self, connection: Connection, ended: BaseExceptionGroup[ConnectionClosed]) -> None:
+        error = ended.exceptions[0]
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        code = error.reason.code if error.reason is not None else 1006
+        self.counters.closes[code] = self.counters.closes.get(code, 0) + 1
+        log.info("client.closed", client=connection.client_id, code=code, sent=connection.sender.frames_sent)
+
+
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Open the port. Raises WorldError with what to do when it cannot be had."""
+    try:
+        return list(await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG))
+    except OSError as error:
+        inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
+        if inner.errno == errno.EADDRINUSE or "in use" in str(error):
+            raise WorldError(f"port {port} on {host} is in use", "choose another with --port, or --port 0") from None
+        if inner.errno == errno.EACCES:
+            raise WorldError(f"port {port} may not be opened by this user", "choose one above 1023") from None
+        raise WorldError(f"cannot listen on {host}:{port} ({error})", "use --host 127.0.0.1") from None

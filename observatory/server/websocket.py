@@ -1,0 +1,239 @@
+"""One WebSocket client: the thin shell that carries out what core/protocol.py decides."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import structlog
+import trio
+from trio_websocket import WebSocketConnection
+
+from actors.router import At as AtTurn
+from actors.router import Decision, Place, Rejoin, Router, Unsubscribe
+from actors.router import Subscribe as SubscribeTurn
+from actors.sender import Page, Sender
+from observatory.core import protocol, replies
+from observatory.core.closing import CloseCode
+from observatory.core.errors import RequestError, StoreError
+from observatory.core.events import LogPosition, text_frame
+from observatory.core.ports import EventSource, Stored
+from observatory.core.protocol import At, Close, Effect, Fetch, Reply, Session, Settle
+from observatory.core.replies import Timing, WireLimits
+from observatory.core.requests import RequestId
+from observatory.core.topics import EVERYONE
+from observatory.server.transport import ControlStream
+
+log = structlog.get_logger()
+MAX_REPLIES_WAITING = 64  # then the server stops reading this connection until they drain
+
+
+def now_ms() -> int:
+    """Wall clock in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@attrs.frozen
+class Services:
+    """What every connection needs from the server."""
+
+    router: Router[str]
+    events: EventSource
+    status: Callable[[], dict[str, Any]]
+    timing: Timing
+    limits: WireLimits
+
+
+@attrs.define(eq=False)
+class Connection:
+    """One accepted client. `serve` is its life; nothing a client does leaves it."""
+
+    client_id: str
+    legacy: bool
+    services: Services
+    sender: Sender = attrs.field(init=False)
+    session: Session = attrs.field(factory=Session)
+    _ws: WebSocketConnection | None = None
+    _close: Close | None = None
+    _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _opened_at: float = attrs.field(factory=trio.current_time)
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def serve(self, ws: WebSocketConnection, stream: ControlStream, topics: frozenset[str] | None) -> None:
+        """From the accepted upgrade to the close. Raises ConnectionClosed when the peer ends it."""
+        self._ws = ws
+        await self._establish(topics)
+        async with trio.open_nursery() as timers:
+            timers.start_soon(self._keep_alive, stream)
+            try:
+                with self._reading:
+                    while self._close is None:
+                        await self._receive(await ws.get_message())
+            finally:
+                timers.cancel_scope.cancel()
+                await self._leave()
+        if self._close is not None:
+            await self._say_goodbye(self._close)
+
+    def close_soon(self, code: CloseCode, reason: str) -> None:
+        """Stop reading requests, flush what is queued, then close. The first call counts."""
+        if self._close is None:
+            self._close = Close(code, reason)
+            self._reading.cancel()
+
+    def shut_down(self, reconnect_after_ms: int) -> None:
+        """Tell the client that the server ends, and close."""
+        self._reply(replies.server_shutdown("restart", reconnect_after_ms, now_ms()))
+        self.close_soon(CloseCode.RESTART, "server is going down")
+
+    async def _leave(self) -> None:
+        with trio.CancelScope(shield=True), trio.move_on_after(self.services.timing.close_timeout):
+            await self.services.router.post(Unsubscribe(self.sender))
+
+    async def _say_goodbye(self, close: Close) -> None:
+        log.info("client.closing", client=self.client_id, code=int(close.code), reason=close.reason)
+        assert self._ws is not None
+        with trio.move_on_after(self.services.timing.close_timeout) as scope:
+            await self._ws.aclose(int(close.code), close.reason)
+        if scope.cancelled_caught:
+            self.sender.abort()
+
+    # -- requests ------------------------------------------------------------------------------------------------------
+
+    async def _receive(self, message: str | bytes) -> None:
+        if isinstance(message, bytes):
+            self.close_soon(CloseCode.BINARY, "send text messages")
+            return
+        for effect in self.session.receive(message, time.monotonic(), now_ms()):
+            await self._carry_out(effect)
+        await self.sender.wait_replies_below(MAX_REPLIES_WAITING)
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Reply(payload):
+                self._reply(payload)
+            case Close(code, reason):
+                self.close_soon(code, reason)
+            case Settle(request):
+                await self._settle(lambda at: self.session.settle(request, at))
+            case Fetch(re, what, limit):
+                await self._fetch(re, what, limit)
+
+    def _reply(self, payload: bytes) -> None:
+        self.sender.reply_nowait(text_frame(payload))
+
+    async def _fetch(self, re: RequestId, what: str, limit: int) -> None:
+        if what == "status":
+            self._reply(replies.message("status", self.services.status(), now_ms(), re))
+            return
+        try:
+            data = await self.services.events.snapshot(limit)
+        except StoreError as error:
+            await self._refuse(RequestError("NOT_AVAILABLE", str(error), retryable=True), re)
+            return
+        self._reply(replies.message("snapshot", data, now_ms(), re))
+
+    async def _refuse(self, failure: RequestError, re: RequestId) -> None:
+        for effect in self.session.refuse(failure, re, time.monotonic(), now_ms()):
+            await self._carry_out(effect)
+
+    # -- at the Router's turn ------------------------------------------------------------------------------------------
+
+    async def _establish(self, topics: frozenset[str] | None) -> None:
+        def decide(at: At) -> protocol.Settled:
+            self.session.topics = topics or frozenset()
+            services = self.services
+            payload = replies.connection_established(
+                self.client_id, self.legacy, self.session.topics, at.log, services.limits, services.timing, at.now_ms
+            )
+            return protocol.Settled(self.session.topics, at.log.head if topics else None, payload)
+
+        await self._settle(decide)
+
+    async def _settle(self, decide: Callable[[At], protocol.Settled]) -> None:
+        """Have `decide` called between two messages; its reply is queued there too."""
+        done = trio.Event()
+        failure: Exception | None = None
+
+        def turn(place: Place) -> Decision[str] | None:
+            nonlocal failure
+            try:
+                settled = decide(self._at(place))
+            except Exception as error:  # raised again in this client's own task; the Router must live
+                failure = error
+                return None
+            finally:
+                done.set()
+            self._reply(settled.payload)
+            return Decision(settled.topics, settled.start)
+
+        await self.services.router.post(SubscribeTurn(self.sender, turn))
+        await done.wait()
+        if isinstance(failure, RequestError):
+            await self._refuse(failure, failure.re)
+        elif failure is not None:
+            raise failure
+
+    def _at(self, place: Place) -> At:
+        known = self.services.events.position
+        position = LogPosition(known.epoch, place.head, known.oldest)
+        return At(place.position, position, self.sender.frames_sent, now_ms())
+
+    def _ping(self, place: Place) -> None:
+        if not self.legacy:
+            at = self._at(place)
+            self._reply(replies.ping(at.log.epoch, at.pos, at.sent, at.now_ms))
+
+    # -- timers --------------------------------------------------------------------------------------------------------
+
+    async def _keep_alive(self, stream: ControlStream) -> None:
+        timing = self.services.timing
+        if not self.legacy:
+            await trio.sleep(timing.first_request)
+            if not self.session.requested and not self.session.topics:
+                self.close_soon(CloseCode.NO_REQUEST, "no request in time")
+                return
+        while True:
+            await trio.sleep(timing.ping_interval)
+            if self.legacy:
+                await self._control_ping()
+            else:
+                await self.services.router.post(AtTurn(self.sender, self._ping))
+            await trio.sleep(timing.ping_timeout)
+            alive_at = max(stream.received_at, self.sender.progressed_at)
+            if trio.current_time() - alive_at >= timing.ping_interval + timing.ping_timeout:
+                self.close_soon(CloseCode.NO_SIGN_OF_LIFE, "no sign of life")
+
+    async def _control_ping(self) -> None:
+        assert self._ws is not None
+        with trio.move_on_after(self.services.timing.ping_timeout):
+            await self._ws.ping()
+
+    # -- the backlog of a client that is behind (port of the Sender) ---------------------------------------------------
+
+    async def read(self, after: int) -> Callable[[], Page] | None:
+        """A page of the log after `after`, up to what the Router has routed; filtered when it is handed over."""
+        events, router = self.services.events, self.services.router
+        if after < events.position.oldest - 1:
+            self.close_soon(CloseCode.TOO_SLOW, "the log no longer holds what you missed")
+            return None
+        rows = await events.read(after, router.head)
+        return lambda: self._page(rows, after)
+
+    def _page(self, rows: list[Stored], after: int) -> Page:
+        held = {*self.session.topics, EVERYONE}
+        frames = [text_frame(row.payload) for row in rows if not held.isdisjoint(row.topics)]
+        position = rows[-1].seq if rows else after
+        return Page(b"".join(frames), len(frames), position, position >= self.services.router.head)
+
+    async def rejoin(self, position: int) -> None:
+        """Ask to be live; a client that becomes live is told so by a ping with its position."""
+        turn = trio.Event()
+
+        def on_live(place: Place) -> None:
+            self._ping(place)
+
+        await self.services.router.post(Rejoin(self.sender, position, on_live))
+        await self.services.router.post(AtTurn(self.sender, lambda place: turn.set()))
+        await turn.wait()

@@ -1,0 +1,97 @@
+"""Committer: one commit at a time, on the loop while commits are fast, in a worker thread while they are slow."""
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import structlog
+import trio
+
+from observatory.core.batch import Batch
+from observatory.core.errors import StoreError
+from observatory.core.events import Event
+from observatory.storage.log import EventLog, Retention
+from observatory.storage.opening import connect, explained
+
+log = structlog.get_logger()
+SLOW_COMMIT = 0.010  # seconds; after one such commit the next go to a thread, so that clients and pings do not wait
+CALM_COMMITS = 20  # fast commits in a row after which they come back to the loop
+CHECKPOINT_EVERY = 1.0
+TRIM_EVERY = 10.0
+WAL_BOUND = (
+    64 * 1024 * 1024
+)  # a steady stream never lets a passive checkpoint start the WAL anew: then the writer waits
+
+
+class Committer:
+    """The only caller of EventLog.append, trim and close."""
+
+    def __init__(self, event_log: EventLog, retention: Retention, wall_ms: Callable[[], int]) -> None:
+        self._log = event_log
+        self._retention = retention
+        self._wall_ms = wall_ms
+        self._turn = trio.Lock()
+        self._limiter = trio.CapacityLimiter(1)
+        self._in_thread = 0  # commits still to be made in the thread
+        self._checkpointed_head = event_log.position.head
+
+    async def append(self, batch: Batch) -> tuple[Event, ...]:
+        """Commit a batch. Raises StoreError; then nothing is stored."""
+        async with self._turn:
+            start = time.perf_counter()
+            if self._in_thread:
+                events = await trio.to_thread.run_sync(self._log.append, batch, self._wall_ms(), limiter=self._limiter)
+            else:
+                events = self._log.append(batch, self._wall_ms())
+            slow = time.perf_counter() - start > SLOW_COMMIT
+            self._in_thread = CALM_COMMITS if slow else max(0, self._in_thread - 1)
+            return events
+
+    async def keep_up(self) -> None:
+        """Checkpoints and retention, off the hot path, until cancelled."""
+        next_trim = trio.current_time()
+        while True:
+            await trio.sleep(CHECKPOINT_EVERY)
+            if self._log.position.head != self._checkpointed_head:
+                self._checkpointed_head = self._log.position.head
+                await self._patiently(self._checkpoint)
+            if trio.current_time() >= next_trim:
+                next_trim = trio.current_time() + TRIM_EVERY
+                await self._patiently(self._trim)
+
+    async def _patiently(self, upkeep: Callable[[], Awaitable[None]]) -> None:
+        """What passes (a lock, a full disk) is tried again at the next round; the ingest reports the store's health."""
+        try:
+            await upkeep()
+        except StoreError as error:
+            if not error.retryable:
+                raise
+            log.warning("log.upkeep_failed", error=str(error))
+
+    async def _trim(self) -> None:
+        while True:
+            async with self._turn:
+                trimmed = self._log.trim(self._retention, self._wall_ms())
+            if not trimmed:
+                return
+            log.debug("log.trimmed", events=trimmed, oldest=self._log.position.oldest)
+            await trio.sleep(0.05)  # others first
+
+    async def _checkpoint(self) -> None:
+        path = self._log.path
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size > WAL_BOUND:
+            async with self._turn:
+                await trio.to_thread.run_sync(_checkpoint, path, "RESTART", limiter=self._limiter)
+        else:
+            await trio.to_thread.run_sync(_checkpoint, path, "PASSIVE", limiter=self._limiter)
+
+
+def _checkpoint(path: Path, mode: str) -> None:
+    with explained(path):
+        db = connect(path)
+        try:
+            db.execute("PRAGMA wal_autocheckpoint=0")
+            db.execute(f"PRAGMA wal_checkpoint({mode})")
+        finally:
+            db.close()

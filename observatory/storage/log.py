@@ -1,0 +1,265 @@
+"""EventLog: records and events in one SQLite file, written by one connection, one transaction a batch."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+
+from observatory.core.batch import Batch, ConversationUsage, FileState, RecordRow, SourceRow
+from observatory.core.conversation import Conversation
+from observatory.core.events import Event, LogPosition, encode
+from observatory.core.project import Project
+from observatory.core.usage import Usage
+from observatory.storage.opening import DATABASE, explain, explained, open_writer
+
+RAW = 0  # codec of a body stored as it was read
+TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loop is not held up
+
+_RECORD_COLUMNS = (
+    "source_id, generation, offset, length, line, conversation_id, type, kind, uuid, message_id, timestamp, flags,"
+    " error, copy_key, digest, body, codec"
+)
+_INSERT_RECORD = f"INSERT OR IGNORE INTO records ({_RECORD_COLUMNS}) VALUES ({', '.join('?' * 17)})"
+_SOURCE_COLUMNS = (
+    "id, path, root, dev, ino, size, mtime_ns, ctime_ns,"
+    " generation, offset, backfill_until, lines, conversation_id, missing"
+)
+_INSERT_SOURCE = f"INSERT OR REPLACE INTO sources ({_SOURCE_COLUMNS}) VALUES ({', '.join('?' * 14)})"
+
+
+@attrs.frozen
+class Retention:
+    """How much of the events log is kept; whichever is reached first."""
+
+    seconds: float = 7 * 24 * 3600.0
+    events: int = 1_000_000
+    bytes: int = 1024**3
+
+
+class EventLog:
+    """The writing side. All methods block, briefly; one caller at a time."""
+
+    def __init__(self, directory: Path, boot_id: str | None) -> None:
+        self.path = directory / DATABASE
+        self._db = open_writer(self.path, boot_id)
+        try:
+            with explained(self.path):
+                self._load()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _load(self) -> None:
+        meta = dict(self._db.execute("SELECT key, value FROM meta"))
+        self.machine_id: str = meta["machine_id"]
+        self._epoch: str = meta["epoch"]
+        start = int(meta.get("head", 0))
+        first = self._db.execute("SELECT seq, total FROM events ORDER BY seq LIMIT 1").fetchone()
+        last = self._db.execute("SELECT seq, total FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        self._head: int
+        self._total: int
+        self._head, self._total = last or (start, 0)
+        self._oldest = first[0] if first else self._head + 1
+        (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM sources").fetchone()
+        self._last_source: int = highest
+
+    @property
+    def position(self) -> LogPosition:
+        """Epoch, head and oldest, as committed."""
+        return LogPosition(self._epoch, self._head, self._oldest)
+
+    def new_source_id(self) -> int:
+        """An id for a file not seen before; a number drawn and not stored is lost, which is harmless."""
+        self._last_source += 1
+        return self._last_source
+
+    # -- writing -------------------------------------------------------------------------------------------------------
+
+    def append(self, batch: Batch, now_ms: int) -> tuple[Event, ...]:
+        """Commit a batch; returns its events with their seq. Raises StoreError; then nothing is stored."""
+        db = self._db
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                events, total = self._insert_events(batch, now_ms)
+                self._insert_rows(batch, now_ms)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from error
+        if events:
+            self._head, self._total = events[-1].seq, total
+        return events
+
+    def _insert_events(self, batch: Batch, now_ms: int) -> tuple[tuple[Event, ...], int]:
+        seq, total, epoch = self._head, self._total, self._epoch
+        events, rows = [], []
+        for draft in batch.drafts:
+            seq += 1
+            payload = encode(draft.type, draft.data, now_ms, seq, epoch)
+            total += len(payload)
+            events.append(Event(seq, draft.type, draft.topics, payload))
+            rows.append((seq, now_ms, " ".join(draft.topics), total, payload))
+        self._db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
+        return tuple(events), total
+
+    def _insert_rows(self, batch: Batch, now_ms: int) -> None:
+        many = self._db.executemany
+        many(_INSERT_RECORD, map(_record_values, batch.records))
+        many(_INSERT_SOURCE, map(_source_values, batch.sources.values()))
+        if batch.adopted:
+            adopt = "UPDATE records SET conversation_id = ? WHERE source_id = ? AND conversation_id IS NULL"
+            many(adopt, ((conversation, source) for source, conversation in batch.adopted))
+        encode_row = msgspec.json.encode
+        many(
+            "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?)",
+            ((c.id, c.project_id, c.updated_at, encode_row(c)) for c in batch.conversations.values()),
+        )
+        many(
+            "INSERT OR REPLACE INTO projects VALUES (?, ?, ?, ?, ?)",
+            ((p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()),
+        )
+        if batch.usage or batch.conversation_usage:
+            self._insert_usage(batch)
+        if batch.tool_calls:
+            rows = ((t.conversation_id, t.tool_use_id, t.name, t.record) for t in batch.tool_calls.values())
+            many("INSERT OR IGNORE INTO tool_calls VALUES (?, ?, ?, ?)", rows)
+        if batch.scanned_roots:
+            many("INSERT OR IGNORE INTO roots VALUES (?, ?)", ((root, now_ms) for root in batch.scanned_roots))
+
+    def _insert_usage(self, batch: Batch) -> None:
+        usage = ((key, *attrs.astuple(u)) for key, u in batch.usage.items())
+        self._db.executemany("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?)", usage)
+        own = ((*key, int(row.replied), *attrs.astuple(row.usage)) for key, row in batch.conversation_usage.items())
+        self._db.executemany("INSERT OR REPLACE INTO conversation_usage VALUES (?, ?, ?, ?, ?, ?, ?)", own)
+
+    def trim(self, retention: Retention, now_ms: int) -> int:
+        """Delete events beyond the retention, at most TRIM_ROWS; returns how many. Raises StoreError."""
+        keep_from = min(self._first_to_keep(retention, now_ms), self._oldest + TRIM_ROWS)
+        if keep_from <= self._oldest:
+            return 0
+        with explained(self.path):
+            self._db.execute("DELETE FROM events WHERE seq < ?", (keep_from,))
+            if keep_from > self._head:  # an empty log must still know where it was
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (str(self._head),))
+        trimmed, self._oldest = keep_from - self._oldest, keep_from
+        return trimmed
+
+    def _first_to_keep(self, retention: Retention, now_ms: int) -> int:
+        by_count = self._head - retention.events + 1
+        by_bytes = self._search("total", self._total - retention.bytes)
+        by_age = self._search("at", now_ms - round(retention.seconds * 1000))
+        return max(self._oldest, by_count, by_bytes, by_age)
+
+    def _search(self, column: str, bound: int) -> int:
+        """The first seq whose column (rising with seq) exceeds the bound, by bisection over the dense seq."""
+        low, high = self._oldest, self._head + 1
+        while low < high:
+            middle = (low + high) // 2
+            (value,) = self._db.execute(f"SELECT {column} FROM events WHERE seq = ?", (middle,)).fetchone()
+            low, high = (low, middle) if value > bound else (middle + 1, high)
+        return low
+
+    def close(self) -> None:
+        """Close cleanly: the next start keeps the epoch even after a reboot."""
+        with explained(self.path):
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', '1')")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+
+    # -- looking up ----------------------------------------------------------------------------------------------------
+
+    def sources(self) -> list[SourceRow]:
+        """Every file known, without order."""
+        rows = self._db.execute(f"SELECT {_SOURCE_COLUMNS} FROM sources")
+        return [_source(*row) for row in rows]
+
+    def scanned_roots(self) -> set[str]:
+        """Roots whose first scan is complete."""
+        return {path for (path,) in self._db.execute("SELECT path FROM roots")}
+
+    def conversation(self, conversation_id: str) -> Conversation | None:
+        """A conversation's row."""
+        row = self._one("SELECT body FROM conversations WHERE id = ?", conversation_id)
+        return None if row is None else msgspec.json.decode(row[0], type=Conversation)
+
+    def project(self, project_id: str) -> Project | None:
+        """A project's row."""
+        row = self._one("SELECT body FROM projects WHERE id = ?", project_id)
+        return None if row is None else msgspec.json.decode(row[0], type=Project)
+
+    def project_at(self, path: str) -> Project | None:
+        """The project with this working directory."""
+        row = self._one("SELECT body FROM projects WHERE path = ?", path)
+        return None if row is None else msgspec.json.decode(row[0], type=Project)
+
+    def project_in(self, slug: str) -> Project | None:
+        """The project whose folder this is, the one active last if there are several."""
+        row = self._one("SELECT body FROM projects WHERE slug = ? ORDER BY last_activity DESC", slug)
+        return None if row is None else msgspec.json.decode(row[0], type=Project)
+
+    def project_ids(self) -> set[str]:
+        """Every project."""
+        return {key for (key,) in self._db.execute("SELECT id FROM projects")}
+
+    def usage(self, message_id: str) -> Usage | None:
+        """What an API message counts over all files."""
+        row = self._one("SELECT * FROM usage WHERE message_id = ?", message_id)
+        return None if row is None else Usage(*row[1:])
+
+    def conversation_usage(self, conversation_id: str, message_id: str) -> ConversationUsage | None:
+        """What an API message counts in one conversation."""
+        row = self._one("SELECT * FROM conversation_usage WHERE conversation_id = ? AND message_id = ?",
+                        conversation_id, message_id)  # fmt: skip
+        return None if row is None else ConversationUsage(bool(row[2]), Usage(*row[3:]))
+
+    def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool:
+        """Whether the conversation made this call already."""
+        query = "SELECT 1 FROM tool_calls WHERE conversation_id = ? AND tool_use_id = ?"
+        return self._one(query, conversation_id, tool_use_id) is not None
+
+    def holds_elsewhere(self, copy_key: int, source_id: int) -> bool:
+        """Whether another file holds the original of a line with this copy key."""
+        return self._one("SELECT 1 FROM records WHERE copy_key = ? AND source_id != ?", copy_key, source_id) is not None
+
+    def waiting(self, source_id: int) -> list[tuple[int, int, int, bytes]]:
+        """Offset, line, flags and body of a source's records that wait for it to be recognised, in order."""
+        query = (
+            "SELECT offset, line, flags, body FROM records WHERE source_id = ? AND conversation_id IS NULL ORDER BY id"
+        )
+        return self._db.execute(query, (source_id,)).fetchall()
+
+    def digests(self, source_id: int) -> list[tuple[int, int]]:
+        """Generation and digest of all records of a source: what a new generation may repeat."""
+        return self._db.execute("SELECT generation, digest FROM records WHERE source_id = ?", (source_id,)).fetchall()
+
+    def _one(self, query: str, *values: str | int) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
+        return row
+
+
+def _record_values(row: RecordRow) -> tuple[Any, ...]:
+    return (
+        row.source_id, row.generation, row.offset, row.length, row.line, row.conversation_id, row.type, row.kind,
+        row.uuid, row.message_id, row.timestamp, row.flags, row.error, row.copy_key, row.digest, row.body, RAW,
+    )  # fmt: skip
+
+
+def _source_values(row: SourceRow) -> tuple[Any, ...]:
+    return (
+        row.id, row.path, row.root, *attrs.astuple(row.state), row.generation, row.offset, row.backfill_until,
+        row.lines, row.conversation_id, int(row.missing),
+    )  # fmt: skip
+
+
+def _source(source_id: int, path: str, root: str, *rest: Any) -> SourceRow:  # noqa: ANN401 - a row of the database
+    generation, offset, backfill_until, lines, conversation_id, missing = rest[5:]
+    state = FileState(*rest[:5])
+    return SourceRow(
+        source_id, path, root, state, generation, offset, backfill_until, lines, conversation_id, bool(missing)
+    )

@@ -1,0 +1,117 @@
+"""LogReader: replay and snapshots, by a read-only connection in a worker thread, never in the writer's way."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import msgspec
+import trio
+
+from observatory.core.conversation import Conversation, changes
+from observatory.core.events import LogPosition
+from observatory.core.ports import Stored
+from observatory.core.project import Project, update
+from observatory.storage.log import EventLog
+from observatory.storage.opening import connect, explained
+
+R = TypeVar("R")
+PAGE_EVENTS = 256
+PAGE_BYTES = 256 * 1024
+READ_PATIENCE_MS = 2000  # for the moment in which a checkpoint holds the log
+
+
+class LogReader:
+    """Reads what the writer has committed. One read at a time; `position` is the writer's."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._path: Path = log.path
+        self._limiter = trio.CapacityLimiter(1)
+        with explained(self._path):
+            self._db = connect(self._path, read_only=True)
+            self._db.execute(f"PRAGMA busy_timeout={READ_PATIENCE_MS}")
+
+    @property
+    def position(self) -> LogPosition:
+        """The log's epoch, head and oldest, now."""
+        return self._log.position
+
+    async def read(self, after: int, upto: int) -> list[Stored]:
+        """A page of events with after < seq ≤ upto, ascending, without a gap. Raises StoreError."""
+        return await self._in_thread(lambda: self._page(after, upto))
+
+    async def snapshot(self, limit: int) -> dict[str, Any]:
+        """Projects and conversations, latest activity first, with their position. Raises StoreError."""
+        return await self._in_thread(lambda: self._snapshot(limit))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._db.close()
+
+    async def _in_thread(self, call: Callable[[], R]) -> R:
+        with explained(self._path):
+            return await trio.to_thread.run_sync(call, limiter=self._limiter)
+
+    def _page(self, after: int, upto: int) -> list[Stored]:
+        query = "SELECT seq, topics, payload FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
+        page: list[Stored] = []
+        size = 0
+        for seq, topics, payload in self._db.execute(query, (after, upto, PAGE_EVENTS)):
+            size += len(payload)
+            if page and size > PAGE_BYTES:
+                break
+            page.append(Stored(seq, frozenset(topics.split(" ")), payload))
+        return page if not page or page[0].seq == after + 1 else []  # trimmed meanwhile: never skip a seq
+
+    def _snapshot(self, limit: int) -> dict[str, Any]:
+        db = self._db
+        db.execute("BEGIN")
+        try:
+            seq = _head(db)
+            projects = db.execute("SELECT body FROM projects ORDER BY last_activity DESC").fetchall()
+            query = "SELECT body FROM conversations ORDER BY updated_at DESC LIMIT ?"
+            conversations = db.execute(query, (limit + 1,)).fetchall()
+        finally:
+            db.execute("COMMIT")
+        decode = msgspec.json.decode
+        return {
+            "projects": [update(None, decode(body, type=Project)) for (body,) in projects],
+            "conversations": [changes(None, decode(body, type=Conversation)) for (body,) in conversations[:limit]],
+            "truncated": len(conversations) > limit,
+            "position": {"epoch": self.position.epoch, "seq": seq},
+        }
+
+
+def _head(db: sqlite3.Connection) -> int:
+    (seq,) = db.execute("SELECT max(seq) FROM events").fetchone()
+    if seq is None:
+        row = db.execute("SELECT value FROM meta WHERE key = 'head'").fetchone()
+        seq = int(row[0]) if row else 0
+    return int(seq)
+
+
+@attrs.frozen
+class StoreSizes:
+    """Bytes on disk, and rows."""
+
+    database_bytes: int
+    wal_bytes: int
+    records: int
+    conversations: int
+    projects: int
+
+
+def sizes(path: Path) -> StoreSizes:
+    """How large the store is; opens it read-only. Raises StoreError."""
+    with explained(path):
+        db = connect(path, read_only=True)
+        try:
+            counts = [
+                db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("records", "conversations", "projects")
+            ]
+        finally:
+            db.close()
+    wal = path.with_name(path.name + "-wal")
+    return StoreSizes(path.stat().st_size, wal.stat().st_size if wal.exists() else 0, *counts)

@@ -1,0 +1,106 @@
+-- Version 1. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
+-- was published (trimmed by retention). A live line writes both, its source's offset and the derived rows in one transaction.
+
+CREATE TABLE meta (            -- machine_id, epoch, epoch_start, boot_id, clean
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE roots (           -- a root is here once its first scan is complete: what it held then is backfill
+    path            TEXT PRIMARY KEY,
+    first_scan_at   INTEGER NOT NULL  -- ms
+) WITHOUT ROWID;
+
+CREATE TABLE sources (         -- one transcript file
+    id              INTEGER PRIMARY KEY,
+    path            TEXT NOT NULL UNIQUE,
+    root            TEXT NOT NULL,
+    dev             INTEGER NOT NULL,   -- dev … ctime_ns: the file as last seen by stat
+    ino             INTEGER NOT NULL,
+    size            INTEGER NOT NULL,
+    mtime_ns        INTEGER NOT NULL,
+    ctime_ns        INTEGER NOT NULL,
+    generation      INTEGER NOT NULL,   -- +1 when the content was replaced or rewritten
+    offset          INTEGER NOT NULL,   -- bytes consumed: always just past a newline
+    backfill_until  INTEGER NOT NULL,   -- bytes before this were there at the root's first scan: archived, not published
+    lines           INTEGER NOT NULL,   -- records so far, the next sequence_number
+    conversation_id TEXT,               -- NULL until the file is recognised as Claude Code's
+    missing         INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE records (         -- every line ever read
+    id              INTEGER PRIMARY KEY,
+    source_id       INTEGER NOT NULL REFERENCES sources(id),
+    generation      INTEGER NOT NULL,
+    offset          INTEGER NOT NULL,
+    length          INTEGER NOT NULL,   -- bytes without the newline
+    line            INTEGER NOT NULL,   -- sequence_number, order in the file
+    conversation_id TEXT,
+    type            TEXT NOT NULL,      -- verbatim; '' when absent
+    kind            TEXT NOT NULL,
+    uuid            TEXT,               -- not unique: forks repeat it
+    message_id      TEXT,
+    timestamp       TEXT,               -- the transcript's own
+    flags           INTEGER NOT NULL,   -- 1 copy, 2 known from an earlier generation, 4 sidechain, 8 meta, 16 backfill
+    error           TEXT,               -- why the line could not be parsed
+    copy_key        INTEGER,            -- hash of what a fork's copy of a line keeps
+    digest          INTEGER NOT NULL,   -- hash of the line's bytes
+    codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read
+    body            BLOB NOT NULL,
+    UNIQUE (source_id, generation, offset)
+);
+CREATE INDEX records_by_copy_key ON records(copy_key) WHERE copy_key IS NOT NULL;
+
+CREATE TABLE usage (           -- per API message, each field's maximum over all lines that carry the id
+    message_id      TEXT PRIMARY KEY,
+    input_tokens    INTEGER NOT NULL,
+    output_tokens   INTEGER NOT NULL,
+    cache_creation_input_tokens INTEGER NOT NULL,
+    cache_read_input_tokens     INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE conversation_usage (
+    conversation_id TEXT NOT NULL,
+    message_id      TEXT NOT NULL,
+    replied         INTEGER NOT NULL,   -- 1 when an assistant line of this conversation carried the id
+    input_tokens    INTEGER NOT NULL,
+    output_tokens   INTEGER NOT NULL,
+    cache_creation_input_tokens INTEGER NOT NULL,
+    cache_read_input_tokens     INTEGER NOT NULL,
+    PRIMARY KEY (conversation_id, message_id)
+) WITHOUT ROWID;
+
+CREATE TABLE tool_calls (
+    conversation_id TEXT NOT NULL,
+    tool_use_id     TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    record          TEXT NOT NULL,      -- the record's public id
+    PRIMARY KEY (conversation_id, tool_use_id)
+) WITHOUT ROWID;
+
+CREATE TABLE projects (
+    id              TEXT PRIMARY KEY,
+    path            TEXT NOT NULL,
+    slug            TEXT NOT NULL,
+    last_activity   TEXT NOT NULL,
+    body            TEXT NOT NULL       -- the whole row as JSON
+) WITHOUT ROWID;
+CREATE INDEX projects_by_path ON projects(path);
+CREATE INDEX projects_by_slug ON projects(slug);
+
+CREATE TABLE conversations (
+    id              TEXT PRIMARY KEY,
+    project_id      TEXT NOT NULL,
+    updated_at      TEXT NOT NULL,
+    body            TEXT NOT NULL       -- the whole row as JSON
+) WITHOUT ROWID;
+CREATE INDEX conversations_by_activity ON conversations(updated_at);
+CREATE INDEX conversations_by_project ON conversations(project_id);
+
+CREATE TABLE events (
+    seq             INTEGER PRIMARY KEY,
+    at              INTEGER NOT NULL,   -- commit time, ms
+    topics          TEXT NOT NULL,      -- joined by one space
+    total           INTEGER NOT NULL,   -- payload bytes of the log up to and with this event: sizes without a scan
+    payload         BLOB NOT NULL       -- the exact text every client gets
+);

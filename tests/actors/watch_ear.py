@@ -1,0 +1,92 @@
+"""Listens to a FileWatcher the way a consumer does, and lets a test wait for what it expects to hear."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from actors.watch_poll import PollBackend
+from actors.watch_port import Backend
+from actors.watcher import Change, FileChanged, FileGone, FileSeen, FileWatcher, RootScanned, open_backend
+
+DEADLINE_S = 10.0  # never reached when all is well
+NAMES = ["inotify", "watchfiles", "poll"]
+
+
+def is_wanted(path: str) -> bool:
+    return path.endswith(".jsonl")
+
+
+def impatient_backend(name: str, poll: PollBackend) -> Backend:
+    """The real back-ends, but the one that rescans in between does it more often."""
+    if name == "watchfiles":
+        from actors.watch_watchfiles import WatchfilesBackend
+
+        return WatchfilesBackend(rescan_s=0.3)
+    return open_backend(name, poll)
+
+
+@attrs.define
+class Ear:
+    """Everything heard so far, in order."""
+
+    receive: trio.MemoryReceiveChannel[tuple[Change, ...]]
+    watcher: FileWatcher
+    heard: list[Change] = attrs.Factory(list[Change])
+    batches: list[int] = attrs.Factory(list[int])
+
+    async def wait_until(self, done: Callable[[], bool]) -> None:
+        """Listen on until it is so."""
+        with trio.fail_after(DEADLINE_S):
+            while not done():
+                batch = await self.receive.receive()
+                self.batches.append(len(batch))
+                self.heard += batch
+
+    async def wait_changed(self, *paths: Path) -> None:
+        """Listen until a change of each path is heard, then forget what was heard."""
+        wanted = {str(path) for path in paths}
+        await self.wait_until(lambda: wanted <= {c.path for c in self.heard if isinstance(c, FileChanged)})
+        self.heard.clear()
+
+    async def wait_gone(self, *paths: Path) -> None:
+        """Listen until each path is heard to be gone, then forget what was heard."""
+        wanted = {str(path) for path in paths}
+        await self.wait_until(lambda: wanted <= {c.path for c in self.heard if isinstance(c, FileGone)})
+        self.heard.clear()
+
+    def scans(self) -> dict[str, tuple[FileSeen, ...]]:
+        """The first looks heard so far."""
+        return {c.root: c.files for c in self.heard if isinstance(c, RootScanned)}
+
+
+@asynccontextmanager
+async def listening(
+    *roots: Path | str,
+    backend: str,
+    size: int = 1000,
+    open_backend: Callable[[str, PollBackend], Backend] = impatient_backend,
+    sweep_s: float = 0.5,
+    directories_s: float = 1.0,
+) -> AsyncIterator[Ear]:
+    """A started watcher and an ear that has heard the first look at each root."""
+    send, receive = trio.open_memory_channel[tuple[Change, ...]](size)
+    make = partial(FileWatcher, sweep_s=sweep_s, directories_s=directories_s, poll_active_s=0.02, poll_idle_s=0.05)
+    watcher = make([os.fspath(root) for root in roots], is_wanted, send, backend, open_backend=open_backend)
+    with send, receive:
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(DEADLINE_S):
+                await nursery.start(watcher.run)
+            ear = Ear(receive, watcher)
+            await ear.wait_until(lambda: len(ear.scans()) == len(set(roots)))
+            yield ear
+            nursery.cancel_scope.cancel()
+
+
+def append(path: Path, text: str = "x\n") -> None:
+    with path.open("a") as file:
+        file.write(text)

@@ -1,0 +1,464 @@
+"""Following the log: once, in order, through all that can happen to a connection (protocol.md §14)."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from observatory.client.follow import QUEUED_ITEMS, Items, follow
+from observatory.core.client_items import (
+    Closed,
+    Connected,
+    Disconnected,
+    Event,
+    Gap,
+    Incomplete,
+    Item,
+    Refused,
+    Snapshot,
+)
+from observatory.core.errors import Unreachable
+from observatory.core.events import Position
+from tests.client.playing import URL, Peer, Refusal, Script, playing, stay
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+TOPICS = ["all_conversations"]
+
+
+def longest(_low: float, high: float) -> float:
+    return high
+
+
+@asynccontextmanager
+async def following(*scripts: Script, **options: Any) -> AsyncIterator[Items]:
+    async with (
+        playing(*scripts) as open_stream,
+        follow(URL, TOPICS, uniform=longest, open_stream=open_stream, **options) as items,
+    ):
+        yield items
+
+
+async def take(items: Items, count: int) -> list[Item]:
+    return [await items.receive() for _ in range(count)]
+
+
+def seqs(items: Iterable[Item]) -> list[int | None]:
+    return [item.seq for item in items if isinstance(item, Event)]
+
+
+async def test_it_subscribes_at_the_head_and_hands_over_events() -> None:
+    async def script(peer: Peer) -> None:
+        assert await peer.subscribed(100) == {"topics": TOPICS, "where": {"key": "role", "cmp": "exists"}}
+        await peer.events(101, 103)
+        await peer.closed_by_client()
+
+    async with following(script, where={"key": "role", "cmp": "exists"}) as items:
+        connected, *events = await take(items, 3)
+    assert connected == Connected("c7", Position("e1", 100), None)
+    assert seqs(events) == [101, 103]
+
+
+async def test_events_that_were_seen_are_dropped() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.events(101, 101, 100, 102)
+        await peer.closed_by_client()
+
+    async with following(script) as items:
+        assert seqs(await take(items, 3)) == [101, 102]
+
+
+async def test_it_resumes_after_a_cut_from_the_last_event() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.events(101, 105)
+
+    async def second(peer: Peer) -> None:
+        assert (await peer.subscribed(105))["resume"] == {"epoch": "e1", "seq": 105}
+        await peer.events(106)
+        await peer.closed_by_client()
+
+    async with following(first, second) as items:
+        found = await take(items, 6)
+    assert seqs(found) == [101, 105, 106]
+    assert found[3] == Disconnected("The connection was closed (1006)", 1.0)
+    assert found[4] == Connected("c7", Position("e1", 105), True)
+
+
+async def test_before_the_first_event_it_resumes_from_the_confirmed_head() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.subscribed(100)
+
+    async def second(peer: Peer) -> None:
+        assert (await peer.subscribed(100))["resume"] == {"epoch": "e1", "seq": 100}
+        await peer.closed_by_client()
+
+    async with following(first, second) as items:
+        await take(items, 3)
+
+
+async def test_a_ping_is_answered_and_moves_the_position_past_events_that_did_not_match() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.events(101)
+        await peer.ping(sent=1, pos=150)
+        assert (await peer.expect("pong"))["data"] == {"timestamp": 5, "received": 1}
+
+    async def second(peer: Peer) -> None:
+        assert (await peer.subscribed(150))["resume"]["seq"] == 150
+        await peer.closed_by_client()
+
+    async with following(first, second) as items:
+        await take(items, 4)
+
+
+async def test_a_wrong_count_closes_with_4000_is_told_and_repeats_nothing_but_what_was_missing() -> None:
+    async def first(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.events(101)
+        await peer.ping(sent=1, pos=101)
+        await peer.events(102, 104)  # 103 is lost on the way
+        await peer.expect("pong")
+        await peer.ping(sent=4, pos=104)
+        assert await peer.closed_by_client() == 4000
+
+    async def second(peer: Peer) -> None:
+        assert (await peer.subscribed(101))["resume"]["seq"] == 101
+        await peer.events(102, 103, 104, 105)
+        await peer.ping(sent=4, pos=105)
+        await peer.closed_by_client()
+
+    async with following(first, second) as items:
+        found = await take(items, 9)
+    assert seqs(found) == [101, 102, 104, 103, 105]
+    assert found[4] == Incomplete(sent=4, received=3, since=Position("e1", 101))
+    assert isinstance(found[5], Disconnected)
+
+
+SNAPSHOT = {
+    "projects": [{"id": "p1"}],
+    "conversations": [{"id": "c1"}],
+    "truncated": False,
+    "position": {"epoch": "e2", "seq": 7},
+}
+SNAPSHOT_ITEM = Snapshot(({"id": "p1"},), ({"id": "c1"},), False, Position("e2", 7))
+
+
+async def give_snapshot(peer: Peer) -> None:
+    request = await peer.expect("get_snapshot")
+    await peer.send("snapshot", SNAPSHOT, re=request["id"])
+    request = await peer.expect("resume")
+    assert request["data"] == {"epoch": "e2", "seq": 7}
+    await peer.confirm(request, epoch="e2", pos=7, recovered=True)
+    await peer.events(8, epoch="e2")
+    await peer.closed_by_client()
+
+
+async def test_what_cannot_be_resumed_is_replaced_by_a_snapshot() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        request = await peer.expect("subscribe")
+        assert request["data"]["resume"] == {"epoch": "e0", "seq": 3}
+        await peer.confirm(request, epoch="e2", pos=None, recovered=False, reason="epoch_changed")
+        await give_snapshot(peer)
+
+    async with following(script, since=Position("e0", 3)) as items:
+        snapshot, connected, event = await take(items, 3)
+    assert snapshot == SNAPSHOT_ITEM
+    assert connected == Connected("c7", Position("e2", 7), False)
+    assert seqs([event]) == [8]
+
+
+async def test_a_resync_is_replaced_by_a_snapshot_on_the_same_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.events(101)
+        await peer.send("resync", {"reason": "gap", "epoch": "e2", "head": 7, "oldest": 1})
+        await give_snapshot(peer)
+
+    async with following(script) as items:
+        found = await take(items, 5)
+    assert found[2:4] == [SNAPSHOT_ITEM, Connected("c7", Position("e2", 7), False)]
+    assert seqs(found) == [101, 8]
+
+
+async def test_without_a_snapshot_it_goes_on_at_the_head_and_says_what_is_missing() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        request = await peer.expect("subscribe")
+        await peer.confirm(request, pos=None, recovered=False, reason="too_old")
+        request = await peer.expect("get_snapshot")
+        await peer.send("error", {"code": "NOT_AVAILABLE", "message": "disk", "retryable": True}, re=request["id"])
+        request = await peer.expect("subscribe")
+        assert "resume" not in request["data"]
+        await peer.confirm(request, pos=100)
+        await peer.events(101)
+        await peer.closed_by_client()
+
+    async with following(script, since=Position("e1", 3)) as items:
+        gap, connected, event = await take(items, 3)
+    assert gap == Gap("no snapshot: The server refused: disk", Position("e1", 3), Position("e1", 100))
+    assert connected == Connected("c7", Position("e1", 100), False)
+    assert seqs([event]) == [101]
+
+
+async def test_it_can_begin_with_a_snapshot() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        request = await peer.expect("get_snapshot")
+        await peer.send("snapshot", SNAPSHOT, re=request["id"])
+        request = await peer.expect("subscribe")
+        assert request["data"] == {"topics": TOPICS, "where": None, "resume": {"epoch": "e2", "seq": 7}}
+        await peer.confirm(request, epoch="e2", pos=7, recovered=True)
+        await peer.closed_by_client()
+
+    async with following(script, snapshot=True) as items:
+        assert await take(items, 2) == [SNAPSHOT_ITEM, Connected("c7", Position("e2", 7), None)]
+
+
+async def test_after_a_shutdown_it_comes_back_when_told_to() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.send("server_shutdown", {"reason": "restart", "reconnect_after_ms": 2713})
+        await peer.events(101)
+        await peer.close(1012)
+
+    async with following(script, stay) as items:
+        begun = trio.current_time()
+        _, event, disconnected, _ = await take(items, 4)
+        assert trio.current_time() - begun == pytest.approx(2.713)
+    assert seqs([event]) == [101]
+    assert disconnected == Disconnected("The connection was closed (1012)", 2.713)
+
+
+@pytest.mark.parametrize(("code", "delay"), [(1001, 1.0), (1011, 1.0), (1013, 5.0), (4008, 1.0), (4012, 1.0), (4013, 10.0)])
+async def test_close_codes_that_pass_are_waited_out(code: int, delay: float) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.close(code)
+
+    async with following(script, stay) as items:
+        _, disconnected, connected = await take(items, 3)
+    assert disconnected == Disconnected(f"The connection was closed ({code})", delay)
+    assert isinstance(connected, Connected)
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1009, 4500, 4503, 4509, 4777])
+async def test_final_close_codes_end_it_with_the_reason(code: int) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.close(code, "because \x1b[2J")
+
+    with pytest.raises(Closed, match=rf"closed \({code}\): because ␛\[2J"):
+        async with following(script) as items:
+            async for _ in items:
+                pass
+
+
+async def test_refusals_that_pass_are_waited_out_at_least_as_long_as_told() -> None:
+    body = b'{"error":{"code":"draining","message":"The server is restarting"}}'
+    async with following(Refusal(503, body, ((b"Retry-After", b"7"),)), Refusal(429), stay) as items:
+        assert await take(items, 3) == [
+            Disconnected("The server refused: The server is restarting", 7.25),
+            Disconnected("The server refused: HTTP 429", 0.5),
+            Connected("c7", Position("e1", 100), None),
+        ]
+
+
+async def test_a_refusal_for_good_ends_it_with_the_servers_message() -> None:
+    body = b'{"error":{"code":"host_not_allowed","message":"Add the name to allowed_hosts"}}'
+    with pytest.raises(Refused, match="Add the name") as caught:
+        async with following(Refusal(421, body)) as items:
+            await items.receive()
+    assert (caught.value.status, caught.value.code) == (421, "host_not_allowed")
+
+
+async def test_a_refused_subscription_ends_it_with_the_servers_message() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        request = await peer.expect("subscribe")
+        await peer.send("error", {"code": "INVALID_TOPIC", "message": "no such topic: x"}, re=request["id"])
+        await peer.closed_by_client()
+
+    with pytest.raises(Refused, match="no such topic: x"):
+        async with following(script) as items:
+            await items.receive()
+
+
+async def test_a_passing_error_is_waited_out() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        request = await peer.expect("subscribe")
+        error = {"code": "NOT_AVAILABLE", "message": "disk full", "retryable": True, "retry_after_ms": 9000}
+        await peer.send("error", error, re=request["id"])
+        await peer.closed_by_client()
+
+    async with following(script, stay) as items:
+        disconnected, _ = await take(items, 2)
+    assert disconnected == Disconnected("The connection was closed (1000): The server refused: disk full", 9.0)
+
+
+async def test_a_server_that_was_never_there_is_an_error() -> None:
+    with pytest.raises(Unreachable, match=r"No server answers at observatory\.test:8000"):
+        async with following() as items:
+            await items.receive()
+
+
+async def test_a_patient_follower_waits_for_its_server_with_growing_delays() -> None:
+    async with following(*[None] * 8, stay, patient=True) as items:
+        *waits, connected = await take(items, 9)
+    delays = [item.delay for item in waits if isinstance(item, Disconnected)]
+    assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+    assert isinstance(connected, Connected)
+
+
+async def test_a_server_that_goes_away_is_waited_for() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+
+    async with following(script, None, None, stay) as items:
+        found = await take(items, 5)
+    assert [item.delay for item in found if isinstance(item, Disconnected)] == [1.0, 2.0, 4.0]
+
+
+async def test_a_connection_that_lasted_resets_the_delays() -> None:
+    async def short(peer: Peer) -> None:
+        await peer.subscribed(100)
+
+    async def long(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await trio.sleep(10)
+
+    async with following(short, short, long, stay) as items:
+        found = await take(items, 7)
+    assert [item.delay for item in found if isinstance(item, Disconnected)] == [1.0, 2.0, 1.0]
+
+
+async def test_a_silent_server_is_left_after_one_and_a_half_ping_intervals() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await trio.sleep_forever()
+
+    async with following(script, stay) as items:
+        begun = trio.current_time()
+        await items.receive()
+        disconnected = await items.receive()
+        assert trio.current_time() - begun == pytest.approx(30.0)
+    assert disconnected == Disconnected("The connection was closed (1006): no frame for 30 s", 1.0)
+
+
+async def test_pings_are_signs_of_life() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        for _ in range(5):
+            await trio.sleep(20)
+            await peer.ping(sent=0, pos=100)
+        await peer.events(101)
+        await peer.closed_by_client()
+
+    async with following(script) as items:
+        assert seqs(await take(items, 2)) == [101]
+
+
+async def test_without_reconnecting_it_ends_with_the_first_connection() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.close(1012)
+
+    with pytest.raises(Closed, match="1012"):
+        async with following(script, reconnect=False) as items:
+            await take(items, 2)
+
+
+async def test_a_server_that_hangs_up_during_the_handshake_is_unreachable_at_once() -> None:
+    async def open_stream() -> trio.abc.Stream:
+        client, server = trio.testing.memory_stream_pair()
+        await server.aclose()
+        return client
+
+    begun = trio.current_time()
+    with pytest.raises(Unreachable, match="during the handshake"):
+        async with follow(URL, TOPICS, open_stream=open_stream) as items:
+            await items.receive()
+    assert trio.current_time() == begun
+
+
+async def test_a_server_that_never_answers_is_unreachable() -> None:
+    peers = []
+
+    async def open_stream() -> trio.abc.Stream:
+        client, server = trio.testing.memory_stream_pair()
+        peers.append(server)
+        return client
+
+    with pytest.raises(Unreachable, match="did not complete"):
+        async with follow(URL, TOPICS, open_stream=open_stream) as items:
+            await items.receive()
+
+
+async def test_a_busy_user_loses_nothing_and_does_not_look_dead() -> None:
+    count = QUEUED_ITEMS * 3
+
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.events(*range(101, 101 + count))
+        while (await peer.expect("pong"))["data"] != {"timestamp": 5, "received": count}:
+            await peer.ping(sent=count, pos=100 + count)
+        await peer.closed_by_client()
+
+    async with following(script) as items:
+        await trio.sleep(300)
+        assert seqs(await take(items, count + 1)) == list(range(101, 101 + count))
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_other_frames_are_ignored_and_an_emergency_status_is_not() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.send("invented_later", {"x": 1})
+        await peer.send("pong", {})
+        await peer.send("error", {"code": "RATE_LIMIT_EXCEEDED", "message": "slow down"})
+        await peer.ws.send_message("no JSON")
+        await peer.ws.send_message(b"binary")
+        await peer.send("system_status", {"service_status": "degraded"})
+        await peer.ping(sent=0, pos=100)
+        await peer.expect("pong")
+        await peer.closed_by_client()
+
+    async with following(script) as items:
+        _, status = await take(items, 2)
+    assert isinstance(status, Event)
+    assert (status.type, status.seq, status.position) == ("system_status", None, None)
+
+
+async def test_leaving_the_block_ends_everything_even_with_a_full_queue() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.events(*range(101, 101 + QUEUED_ITEMS * 2))
+        await peer.closed_by_client()
+
+    async with following(script) as items:
+        await items.receive()
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_an_error_of_the_user_leaves_the_block_as_it_is() -> None:
+    with pytest.raises(KeyError):
+        async with playing(stay) as open_stream:
+            with pytest.raises(KeyError, match="mine"):
+                async with follow(URL, TOPICS, open_stream=open_stream) as items:
+                    await items.receive()
+                    raise KeyError("mine")
+            raise KeyError("outer") from None
+
+
+async def test_cancellation_passes_through(autojump_clock: MockClock) -> None:
+    with trio.move_on_after(3) as scope:
+        async with following(stay) as items:
+            async for _ in items:
+                pass
+    assert scope.cancelled_caught
+    assert trio.current_time() == pytest.approx(3)
