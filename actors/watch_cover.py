@@ -67,6 +67,8 @@ class Cover:
         self._forget(look.dropped)
         if look.linked:
             self._poll_always(path.rpartition("/")[0])
+        if path in self._roots and not look.appeared:
+            self._settle(path)
         return look
 
     def degrade(self, error: OSError) -> None:
@@ -125,15 +127,16 @@ class Cover:
                 self._settle(path)
 
     def _settle(self, root: str) -> None:
-        """Seek a root that is missing, stop seeking one that is there."""
-        missing = root not in self._tree.directories
-        if missing and root not in self._missing:
-            self._missing.add(root)
-            if not self.backend.seek(root):
-                self._poll.seek(root)
-        elif not missing and root in self._missing:
+        """Seek a root that is missing, stop seeking one that is there. Each failed look at a root seeks it anew."""
+        if root in self._tree.directories:
             self._missing.discard(root)
             self.backend.unseek(root)
+            self._poll.unseek(root)
+            return
+        self._missing.add(root)
+        if self.backend is self._poll or not self.backend.seek(root):
+            self._poll.seek(root)
+        else:
             self._poll.unseek(root)
 
     def _poll_always(self, path: str) -> None:

@@ -76,29 +76,25 @@ class InotifyBackend:
             self._remove_unused(wd)
 
     def seek(self, root: str) -> bool:
-        """Perch on the nearest existing ancestor."""
-        self.unseek(root)
+        """Perch on the nearest existing ancestor. False also when the root is there after all."""
         target = os.path.realpath(root)
         while (ancestor := _nearest_directory(target)) != target:
             try:
                 wd = self._kernel.add_watch(ancestor, PERCH_MASK)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError:
-                return False
+                break
             self._perches.setdefault(wd, set()).add(root)
+            self._leave_perches(root, keep=wd)
             if _nearest_directory(target) == ancestor:  # nothing appeared before the watch was active
                 return True
-            self.unseek(root)
+        self._leave_perches(root)
         return False
 
     def unseek(self, root: str) -> None:
         """Leave the perch."""
-        for wd, roots in list(self._perches.items()):
-            roots.discard(root)
-            if not roots:
-                del self._perches[wd]
-                self._remove_unused(wd)
+        self._leave_perches(root)
 
     async def run(self) -> None:
         """There is nothing to do beside `next_hints`."""
@@ -146,6 +142,14 @@ class InotifyBackend:
         prefix = self._prefixes.pop(wd, None)
         if prefix is not None and self._watches.get(_bare(prefix)) == wd:
             del self._watches[_bare(prefix)]
+
+    def _leave_perches(self, root: str, keep: int | None = None) -> None:
+        for wd, roots in list(self._perches.items()):
+            if wd != keep:
+                roots.discard(root)
+            if not roots:
+                del self._perches[wd]
+                self._remove_unused(wd)
 
     def _remove_unused(self, wd: int) -> None:
         if wd not in self._prefixes and wd not in self._perches:

@@ -2,9 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import cast
 
 import attrs
 import trio
@@ -16,6 +15,8 @@ STEP_MS = 1  # idle latency is about two steps
 DEBOUNCE_MS = 10  # the longest a batch is held back under a steady stream
 RESCAN_S = 3.0  # the library swallows queue overflows and fails to watch some new directories: bounds how late
 RETRY_S = 0.05  # after a root vanished between being seen and being watched
+
+Stream = AsyncGenerator[set[tuple[Change, str]], None]
 
 
 @attrs.define
@@ -43,9 +44,10 @@ class WatchfilesBackend:
 
     name = "watchfiles"
 
-    def __init__(self, rescan_s: float = RESCAN_S) -> None:
+    def __init__(self, rescan_s: float = RESCAN_S, stream: Callable[..., Stream] = awatch) -> None:
         logging.getLogger("watchfiles.main").setLevel(logging.WARNING)  # else a line per batch
         self._rescan_s = rescan_s
+        self._stream = stream
         self._rescan_due = time.monotonic() + rescan_s
         self._roots: set[str] = set()
         self._changed = trio.Event()  # the roots are not those watched
@@ -105,6 +107,7 @@ class WatchfilesBackend:
     async def _watch_roots(self, roots: list[str]) -> None:
         token = trio.lowlevel.current_trio_token()
         stop = Stop(lambda: token.run_sync_soon(self._activated))
+        lost: OSError | None = None  # leaves the nursery by hand: it would be wrapped in a group
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_when_changed, stop)
             try:
@@ -112,7 +115,11 @@ class WatchfilesBackend:
             except FileNotFoundError:  # vanished since it was seen: have that noticed, then try again
                 self._tell(Hints(suspects=dict.fromkeys(roots)))
                 await trio.sleep(RETRY_S)
+            except OSError as error:
+                lost = error
             nursery.cancel_scope.cancel()
+        if lost is not None:
+            raise lost
 
     async def _stop_when_changed(self, stop: Stop) -> None:
         """Cancellation cannot reach the library's thread: without this it would hang for up to the timeout."""
@@ -122,7 +129,7 @@ class WatchfilesBackend:
             stop.set()
 
     async def _follow(self, roots: list[str], stop: Stop) -> None:
-        stream = awatch(
+        stream = self._stream(
             *roots,
             watch_filter=None,
             step=STEP_MS,
@@ -131,7 +138,7 @@ class WatchfilesBackend:
             yield_on_timeout=True,
             recursive=True,
             ignore_permission_denied=True,
-            stop_event=cast(trio.Event, stop),  # only is_set and set are used
+            stop_event=stop,
         )
         async with aclosing(stream):
             async for changes in stream:

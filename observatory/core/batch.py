@@ -9,6 +9,20 @@ from observatory.core.events import Draft
 from observatory.core.project import Project
 from observatory.core.usage import Usage
 
+SOURCE_BITS, GENERATION_BITS, OFFSET_BITS = 20, 6, 37  # 1 M files, 64 generations, 128 GiB a file: 63 bits
+MAX_GENERATION = (1 << GENERATION_BITS) - 1
+
+
+def record_key(source_id: int, generation: int, offset: int) -> int:
+    """A record's key as one integer, so that it needs no index of its own and a file's records lie together."""
+    return (source_id << GENERATION_BITS | generation) << OFFSET_BITS | offset
+
+
+def split_key(key: int) -> tuple[int, int, int]:
+    """Source id, generation and offset of a record's key."""
+    source, offset = key >> OFFSET_BITS, key & ((1 << OFFSET_BITS) - 1)
+    return source >> GENERATION_BITS, source & MAX_GENERATION, offset
+
 
 class Flag(IntFlag):
     """Marks on a record."""
@@ -69,9 +83,9 @@ class RecordRow:
     body: bytes
 
     @property
-    def public_id(self) -> str:
-        """The record's id on the wire."""
-        return f"{self.source_id}-{self.generation}-{self.offset}"
+    def key(self) -> int:
+        """The record's key in the archive."""
+        return record_key(self.source_id, self.generation, self.offset)
 
 
 @attrs.frozen
@@ -99,8 +113,7 @@ class Batch:
     adopted: list[tuple[int, str]] = attrs.field(factory=list)  # (source id, conversation id) of waiting records
     conversations: dict[str, Conversation] = attrs.field(factory=dict)
     projects: dict[str, Project] = attrs.field(factory=dict)
-    usage: dict[str, Usage] = attrs.field(factory=dict)
-    conversation_usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)
+    usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)  # by message and conversation id
     tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
     scanned_roots: list[str] = attrs.field(factory=list)
     drafts: list[Draft] = attrs.field(factory=list)

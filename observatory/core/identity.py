@@ -68,7 +68,7 @@ def locate(path: str, root: str) -> Location:
 
 
 def _below_projects(path: str, root: str) -> list[str]:
-    """The path's parts below the last `projects`; without one, the last four at most below the root."""
+    """The path's parts below the last `projects`; without one, those below the root, or the last two."""
     parts = [part for part in path.split("/") if part]
     if "projects" in parts[:-1]:
         return parts[len(parts) - parts[::-1].index("projects") :]

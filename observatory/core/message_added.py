@@ -16,7 +16,13 @@ ENVELOPE_BYTES = 512  # type, timestamp, seq, epoch and the frame's own head
 # A string of a line stands at most twice on the wire, and a byte of it grows at most eightfold (`9e15,` → 17 digits):
 # a line this many times smaller than the limit need not be measured.
 EXPANSION = 16
-CUTS = (65536, 16384, 4096, 1024, 256)  # characters left of a string, tried in turn; ids are shorter than the last
+CUTS = (
+    65536,
+    16384,
+    4096,
+    1024,
+    256,
+)  # characters left of a string, the first that is enough; ids are shorter than the last
 Data = dict[str, Any]
 
 
@@ -111,17 +117,7 @@ def _message(record: Record, message: Message, record_id: str, conversation_id: 
     if message.blocks is not None:
         found["blocks"] = message.blocks
     if message.tool_calls:
-        found["tool_calls"] = [
-            {
-                "id": call.id,
-                "message_id": record_id,
-                "tool_name": call.name,
-                "tool_input": call.input,
-                "status": "pending",
-                "created_at": record.timestamp,
-            }
-            for call in message.tool_calls
-        ]
+        found["tool_calls"] = _tool_calls(message, record_id, record.timestamp)
     if message.tool_results:
         found["tool_results"] = [
             {"tool_use_id": result.tool_use_id, "is_error": result.is_error, "content": result.content}
@@ -130,25 +126,49 @@ def _message(record: Record, message: Message, record_id: str, conversation_id: 
     return found
 
 
+def _tool_calls(message: Message, record_id: str, created_at: str | None) -> list[Data]:
+    """The calls a line makes; a later record's tool_results settle them."""
+    return [
+        {
+            "id": call.id,
+            "message_id": record_id,
+            "tool_name": call.name,
+            "tool_input": call.input,
+            "status": "pending",
+            "created_at": created_at,
+        }
+        for call in message.tool_calls
+    ]
+
+
 def _fitting(body: Data, room: int) -> Data:
-    """The data itself if it fits; else with strings cut shorter and shorter; at last without its larger parts."""
-    if len(orjson.dumps(body)) <= room:
+    """The data itself if it fits; else its strings cut to the first length that is enough, and at last without its
+    larger parts. Characters are counted as one byte here, so the estimate errs towards the shorter cut."""
+    size = len(orjson.dumps(body))
+    if size <= room:
         return body
-    cut = body
-    for chars in CUTS:
-        cut = _marked(_cut(body, chars))
-        if len(orjson.dumps(cut)) <= room:
-            return cut
+    lengths = _long_strings(body)
+    enough = [chars for chars in CUTS if size - sum([n - chars for n in lengths if n > chars]) <= room]
+    cut: Data = _cut(body, enough[0] if enough else CUTS[-1])
+    cut["record"]["truncated"] = True
     for leave_out in _PARTS:
-        leave_out(cut)
-        if len(orjson.dumps(cut)) <= room:
-            break
+        if len(orjson.dumps(cut)) > room:
+            leave_out(cut)
     return cut
 
 
-def _marked(body: Data) -> Data:
-    body["record"]["truncated"] = True
-    return body
+def _long_strings(value: object) -> list[int]:
+    """The lengths of all strings, keys too, that some cut would shorten."""
+    found, stack = [], [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack += [*item, *item.values()]
+        elif isinstance(item, list):
+            stack += item
+        elif isinstance(item, str) and len(item) > CUTS[-1]:
+            found.append(len(item))
+    return found
 
 
 def _cut(value: Any, chars: int) -> Any:  # noqa: ANN401 - any JSON value

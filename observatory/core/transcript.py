@@ -5,7 +5,7 @@ anomaly; an unknown type is a record like any other. Nothing here raises. Source
 """
 
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 import orjson
@@ -14,11 +14,11 @@ from observatory.core import blocks, prompts, readable, resync, titles, usage
 from observatory.core.blocks import Message, text_field
 from observatory.core.decode import NotJson, decode
 from observatory.core.instants import instant
+from observatory.core.kinds import Kind, kind_of
 from observatory.core.lines import BOM, Line
 from observatory.core.titles import Title
 from observatory.core.usage import Usage
 
-Kind = Literal["prompt", "command", "tool_result", "note", "interruption", "assistant", "error", "other"]
 Found = dict[str, Any]
 
 ERROR_BYTES = 1024  # how much of an unreadable line is shown; the rest is in the file
@@ -54,10 +54,7 @@ class Malformed:
 class Record:
     """One record of a transcript.
 
-    kind:        "prompt" typed by a person (also a queued one; by shape: whether a sidechain's first text counts is
-                 the conversation's affair), "command" `/x`, "tool_result", "interruption"; "note" any other user line
-                 (isMeta, compact summary, injected text, empty); "assistant"; "error" an API error (assistant line or
-                 system api_error/error); "other" everything else, also a user or assistant line without a message.
+    kind:        see `kinds`.
     subtype:     of system lines; the inner `type` of attachment and progress lines.
     timestamp:   RFC 3339 in UTC, as found; None if it is none.
     text:        readable text of a record that is no message; of a command `/x args`.
@@ -155,37 +152,18 @@ def _record(found: Found, offset: int, length: int, data: bytes, notes: list[str
     type_ = named or ""
     is_meta = _flag(found, "isMeta", notes)
     message = _message(found, type_, notes)
-    kind = _kind(found, type_, message, is_meta, notes)
+    kind = kind_of(found, type_, message, is_meta, notes)
     text = _text(found, type_, kind, message)
-    return Record(
-        offset,
-        length,
-        type_,
-        _subtype(found, type_, notes),
-        kind,
-        uuid,
-        parent_uuid,
-        session_id,
-        agent_id,
-        cwd,
-        git_branch,
-        version,
-        stamp and _timestamp(stamp, notes),
-        _flag(found, "isSidechain", notes),
-        is_meta,
-        text,
-        found if kind == "other" and type_ != "bridge-session" else None,
-        message,
-        _usage(found, type_, message, notes),
-        _title(found, type_, kind, text, message, leaf_uuid),
-        leaf_uuid,
-        request_id,
-        None if uuid is None else _copy_key(found, type_, f"{uuid}\0{stamp}\0{type_}\0"),
-        blake2b(data, digest_size=8).digest(),
-        tuple(notes),
-        _recognised(found, type_, session_id, leaf_uuid),
+    raw = found if kind == "other" and type_ != "bridge-session" else None
+    copy_key = None if uuid is None else _copy_key(found, type_, f"{uuid}\0{stamp}\0{type_}\0")
+    return Record(  # positional, in the order of the class: this is the hot path
+        offset, length, type_, _subtype(found, type_, notes), kind, uuid, parent_uuid, session_id, agent_id,
+        cwd, git_branch, version, stamp and _timestamp(stamp, notes), _flag(found, "isSidechain", notes), is_meta,
+        text, raw, message, _usage(found, type_, message, notes),
+        _title(found, type_, kind, text, message, leaf_uuid), leaf_uuid, request_id, copy_key,
+        blake2b(data, digest_size=8).digest(), tuple(notes), _recognised(found, type_, session_id, leaf_uuid),
         kind == "error" and type_ == "system" and _exhausted(found),
-    )
+    )  # fmt: skip
 
 
 def _flag(found: Found, key: str, notes: list[str]) -> bool:
@@ -217,41 +195,6 @@ def _message(found: Found, type_: str, notes: list[str]) -> Message | None:
         return blocks.read(value, type_, notes)
     notes.append("message")
     return None
-
-
-def _kind(found: Found, type_: str, message: Message | None, is_meta: bool, notes: list[str]) -> Kind:
-    if message is not None:
-        if type_ == "assistant":
-            return "error" if found.get("isApiErrorMessage") is True else "assistant"
-        return _user_kind(found, message, is_meta)
-    if type_ == "system" and found.get("subtype") in ("api_error", "error"):
-        return "error"
-    if type_ == "attachment":
-        inside = found.get("attachment")
-        if type(inside) is not dict:
-            notes.append("attachment")
-        elif inside.get("type") == "queued_command":
-            return _queued_kind(inside)
-    return "other"
-
-
-def _user_kind(found: Found, message: Message, is_meta: bool) -> Kind:
-    origin = found.get("origin")
-    shape = prompts.shape(
-        message.content, origin.get("kind") if type(origin) is dict else None, found.get("promptSource")
-    )
-    if shape == "interruption":
-        return shape
-    if message.tool_results:
-        return "tool_result"
-    return "note" if is_meta or found.get("isCompactSummary") is True else shape
-
-
-def _queued_kind(attachment: Found) -> Kind:
-    origin = attachment.get("origin")
-    text = blocks.text_of(attachment.get("prompt"))
-    shape = prompts.shape(text, origin.get("kind") if type(origin) is dict else None)
-    return "note" if attachment.get("isMeta") is True else shape
 
 
 def _text(found: Found, type_: str, kind: Kind, message: Message | None) -> str | None:

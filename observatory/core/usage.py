@@ -29,15 +29,15 @@ NONE = Usage()
 
 _COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _SPLIT = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
+_INT = frozenset({int})
 
 
 def read(found: dict[str, Any], notes: list[str]) -> Usage:
     """The `usage` object of an API message. What is no count is 0, with an anomaly `usage.<field>`."""
-    fresh, output, creation, cached = [_count(found.get(key), key, notes) for key in _COUNTS]
+    fresh, output, creation, cached = _counts(found, _COUNTS, notes)
     split = found.get("cache_creation")
     if type(split) is dict:
-        short, long = [_count(split.get(key), key, notes) for key in _SPLIT]
-        creation = max(creation, short + long)
+        creation = max(creation, sum(_counts(split, _SPLIT, notes)))
     elif split is not None:
         notes.append("usage.cache_creation")
     return Usage(fresh, output, creation, cached)
@@ -79,6 +79,13 @@ def wire(usage: Usage) -> dict[str, int]:
         "cache_creation_input_tokens": usage.cache_creation_input_tokens,
         "cache_read_input_tokens": usage.cache_read_input_tokens,
     }
+
+
+def _counts(found: dict[str, Any], keys: tuple[str, ...], notes: list[str]) -> list[int]:
+    values: list[Any] = [*map(found.get, keys)]
+    if _INT.issuperset(map(type, values)) and min(values) >= 0 and max(values) <= MAX_COUNT:
+        return values
+    return [_count(value, key, notes) for value, key in zip(values, keys, strict=True)]
 
 
 def _count(value: object, key: str, notes: list[str]) -> int:

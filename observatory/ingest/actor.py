@@ -239,7 +239,7 @@ class Ingest:
         """The content was replaced or cut: read it anew, and publish only what was not there before."""
         log.info("file.replaced", path=source.path, generation=source.generation + 1)
         known = Known()
-        for _, digest in self._archive.digests(source.id):
+        for digest in self._archive.digests(source.id):
             known.counts[digest] = known.counts.get(digest, 0) + 1
         self._known[source.id] = known
         return attrs.evolve(source, generation=source.generation + 1, offset=0, backfill_until=0)

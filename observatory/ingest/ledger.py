@@ -16,6 +16,7 @@ CACHED_ROWS = 4096  # conversations and projects kept decoded; about 1 KB each
 MAX_DEPTH = 5  # sub-agents nest no deeper; also ends a loop in damaged data
 V = TypeVar("V")
 _EMPTY = Batch()
+_UNCOUNTED = ConversationUsage(False, tokens.NONE)
 
 
 class Lookup(Protocol):
@@ -25,8 +26,7 @@ class Lookup(Protocol):
     def project(self, project_id: str) -> Project | None: ...
     def project_at(self, path: str) -> Project | None: ...
     def project_in(self, slug: str) -> Project | None: ...
-    def usage(self, message_id: str) -> Usage | None: ...
-    def conversation_usage(self, conversation_id: str, message_id: str) -> ConversationUsage | None: ...
+    def usage(self, message_id: str) -> dict[str, ConversationUsage]: ...
     def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool: ...
     def holds_elsewhere(self, copy_key: int, source_id: int) -> bool: ...
 
@@ -38,6 +38,8 @@ class Ledger:
     lookup: Lookup
     _conversations: dict[str, Conversation] = attrs.field(factory=dict)
     _projects: dict[str, Project] = attrs.field(factory=dict)
+    _counting: Batch | None = None  # the batch that _counted belongs to
+    _counted: dict[str, dict[str, ConversationUsage]] = attrs.field(factory=dict)  # usage rows as it leaves them
 
     def conversation(self, batch: Batch, conversation_id: str) -> Conversation | None:
         """A conversation as the batch leaves it."""
@@ -109,30 +111,41 @@ class Ledger:
         return overall
 
     def _usage(self, batch: Batch, conversation: str, message_id: str | None, counts: Usage) -> tuple[Usage, Usage]:
+        """What a line adds to the totals over all files, and to those of its conversation."""
         if message_id is None:  # counts once, by itself
             return counts, counts
-        known = batch.usage.get(message_id) or self.lookup.usage(message_id)
-        maximum, growth = tokens.grow(known, counts)
-        if maximum != known:
-            batch.usage[message_id] = maximum
-        own = self._own(batch, conversation, message_id)
-        own_maximum, own_growth = tokens.grow(own.usage, counts)
-        batch.conversation_usage[conversation, message_id] = ConversationUsage(own.replied, own_maximum)
-        return growth, own_growth
+        rows = self._usage_rows(batch, message_id)
+        overall = tokens.NONE
+        for row in rows.values():
+            overall, _ = tokens.grow(overall, row.usage)
+        own = rows.get(conversation, _UNCOUNTED)
+        maximum, own_growth = tokens.grow(own.usage, counts)
+        if maximum != own.usage:
+            self._count(batch, conversation, message_id, attrs.evolve(own, usage=maximum))
+        return tokens.grow(overall, counts)[1], own_growth
 
     def _reply(self, batch: Batch, conversation: str, message_id: str | None) -> bool:
         """Whether an assistant line is the first one of its API message in this conversation."""
         if message_id is None:
             return True
-        own = self._own(batch, conversation, message_id)
+        own = self._usage_rows(batch, message_id).get(conversation, _UNCOUNTED)
         if not own.replied:
-            batch.conversation_usage[conversation, message_id] = attrs.evolve(own, replied=True)
+            self._count(batch, conversation, message_id, attrs.evolve(own, replied=True))
         return not own.replied
 
-    def _own(self, batch: Batch, conversation: str, message_id: str) -> ConversationUsage:
-        key = (conversation, message_id)
-        found = batch.conversation_usage.get(key) or self.lookup.conversation_usage(*key)
-        return found or ConversationUsage(False, tokens.NONE)
+    def _usage_rows(self, batch: Batch, message_id: str) -> dict[str, ConversationUsage]:
+        """By conversation. Read once a batch: the lines of one message follow each other."""
+        rows = self._counted.get(message_id)
+        if rows is None or self._counting is not batch:
+            if self._counting is not batch:
+                self._counting = batch
+                self._counted.clear()
+            rows = self._counted[message_id] = self.lookup.usage(message_id)
+        return rows
+
+    def _count(self, batch: Batch, conversation: str, message_id: str, row: ConversationUsage) -> None:
+        self._counted[message_id][conversation] = row
+        batch.usage[message_id, conversation] = row
 
     def _tool_calls(self, batch: Batch, conversation: str, record: Record, public_id: str) -> int:
         new = 0

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from observatory.core.batch import Batch, ConversationUsage, FileState, RecordRow, SourceRow
+from observatory.core.batch import Batch, ConversationUsage, FileState, RecordRow, SourceRow, record_key, split_key
 from observatory.core.conversation import Conversation
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.project import Project
@@ -17,16 +17,28 @@ from observatory.storage.opening import DATABASE, explain, explained, open_write
 RAW = 0  # codec of a body stored as it was read
 TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loop is not held up
 
-_RECORD_COLUMNS = (
-    "source_id, generation, offset, length, line, conversation_id, type, kind, uuid, message_id, timestamp, flags,"
-    " error, copy_key, digest, body, codec"
+_INSERT_RECORD = (
+    "INSERT OR IGNORE INTO records (id, length, line, conversation_id, type, kind, uuid, message_id, timestamp, flags,"
+    f" error, copy_key, digest, body, codec) VALUES ({', '.join('?' * 15)})"
 )
-_INSERT_RECORD = f"INSERT OR IGNORE INTO records ({_RECORD_COLUMNS}) VALUES ({', '.join('?' * 17)})"
 _SOURCE_COLUMNS = (
     "id, path, root, dev, ino, size, mtime_ns, ctime_ns,"
     " generation, offset, backfill_until, lines, conversation_id, missing"
 )
-_INSERT_SOURCE = f"INSERT OR REPLACE INTO sources ({_SOURCE_COLUMNS}) VALUES ({', '.join('?' * 14)})"
+_CHANGING = _SOURCE_COLUMNS.split(", ")[3:]
+# Upserts, not replacements: an index whose columns did not change is not touched.
+_UPSERT_SOURCE = (
+    f"INSERT INTO sources ({_SOURCE_COLUMNS}) VALUES ({', '.join('?' * 14)}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _CHANGING)
+)
+_UPSERT_CONVERSATION = (
+    "INSERT INTO conversations (id, project_id, updated_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+    " SET project_id = excluded.project_id, updated_at = excluded.updated_at, body = excluded.body"
+)
+_UPSERT_PROJECT = (
+    "INSERT INTO projects (id, path, slug, last_activity, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+    " SET path = excluded.path, slug = excluded.slug, last_activity = excluded.last_activity, body = excluded.body"
+)
 
 
 @attrs.frozen
@@ -111,32 +123,23 @@ class EventLog:
     def _insert_rows(self, batch: Batch, now_ms: int) -> None:
         many = self._db.executemany
         many(_INSERT_RECORD, map(_record_values, batch.records))
-        many(_INSERT_SOURCE, map(_source_values, batch.sources.values()))
+        many(_UPSERT_SOURCE, map(_source_values, batch.sources.values()))
         if batch.adopted:
-            adopt = "UPDATE records SET conversation_id = ? WHERE source_id = ? AND conversation_id IS NULL"
-            many(adopt, ((conversation, source) for source, conversation in batch.adopted))
+            adopt = "UPDATE records SET conversation_id = ? WHERE id >= ? AND id < ? AND conversation_id IS NULL"
+            many(adopt, ((conversation, *_range(source)) for source, conversation in batch.adopted))
         encode_row = msgspec.json.encode
-        many(
-            "INSERT OR REPLACE INTO conversations VALUES (?, ?, ?, ?)",
-            ((c.id, c.project_id, c.updated_at, encode_row(c)) for c in batch.conversations.values()),
-        )
-        many(
-            "INSERT OR REPLACE INTO projects VALUES (?, ?, ?, ?, ?)",
-            ((p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()),
-        )
-        if batch.usage or batch.conversation_usage:
-            self._insert_usage(batch)
+        rows = [(c.id, c.project_id, c.updated_at, encode_row(c)) for c in batch.conversations.values()]
+        many(_UPSERT_CONVERSATION, rows)
+        projects = [(p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()]
+        many(_UPSERT_PROJECT, projects)
+        if batch.usage:
+            usage = ((*key, int(row.replied), *attrs.astuple(row.usage)) for key, row in batch.usage.items())
+            many("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", usage)
         if batch.tool_calls:
-            rows = ((t.conversation_id, t.tool_use_id, t.name, t.record) for t in batch.tool_calls.values())
-            many("INSERT OR IGNORE INTO tool_calls VALUES (?, ?, ?, ?)", rows)
+            calls = ((t.conversation_id, t.tool_use_id, t.name, t.record) for t in batch.tool_calls.values())
+            many("INSERT OR IGNORE INTO tool_calls VALUES (?, ?, ?, ?)", calls)
         if batch.scanned_roots:
             many("INSERT OR IGNORE INTO roots VALUES (?, ?)", ((root, now_ms) for root in batch.scanned_roots))
-
-    def _insert_usage(self, batch: Batch) -> None:
-        usage = ((key, *attrs.astuple(u)) for key, u in batch.usage.items())
-        self._db.executemany("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?)", usage)
-        own = ((*key, int(row.replied), *attrs.astuple(row.usage)) for key, row in batch.conversation_usage.items())
-        self._db.executemany("INSERT OR REPLACE INTO conversation_usage VALUES (?, ?, ?, ?, ?, ?, ?)", own)
 
     def trim(self, retention: Retention, now_ms: int) -> int:
         """Delete events beyond the retention, at most TRIM_ROWS; returns how many. Raises StoreError."""
@@ -207,16 +210,10 @@ class EventLog:
         """Every project."""
         return {key for (key,) in self._db.execute("SELECT id FROM projects")}
 
-    def usage(self, message_id: str) -> Usage | None:
-        """What an API message counts over all files."""
-        row = self._one("SELECT * FROM usage WHERE message_id = ?", message_id)
-        return None if row is None else Usage(*row[1:])
-
-    def conversation_usage(self, conversation_id: str, message_id: str) -> ConversationUsage | None:
-        """What an API message counts in one conversation."""
-        row = self._one("SELECT * FROM conversation_usage WHERE conversation_id = ? AND message_id = ?",
-                        conversation_id, message_id)  # fmt: skip
-        return None if row is None else ConversationUsage(bool(row[2]), Usage(*row[3:]))
+    def usage(self, message_id: str) -> dict[str, ConversationUsage]:
+        """What an API message counts, by conversation."""
+        rows = self._db.execute("SELECT * FROM usage WHERE message_id = ?", (message_id,))
+        return {row[1]: ConversationUsage(bool(row[2]), Usage(*row[3:])) for row in rows}
 
     def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool:
         """Whether the conversation made this call already."""
@@ -225,28 +222,36 @@ class EventLog:
 
     def holds_elsewhere(self, copy_key: int, source_id: int) -> bool:
         """Whether another file holds the original of a line with this copy key."""
-        return self._one("SELECT 1 FROM records WHERE copy_key = ? AND source_id != ?", copy_key, source_id) is not None
+        query = "SELECT 1 FROM records WHERE copy_key = ? AND (id < ? OR id >= ?)"
+        return self._one(query, copy_key, *_range(source_id)) is not None
 
     def waiting(self, source_id: int) -> list[tuple[int, int, int, bytes]]:
         """Offset, line, flags and body of a source's records that wait for it to be recognised, in order."""
         query = (
-            "SELECT offset, line, flags, body FROM records WHERE source_id = ? AND conversation_id IS NULL ORDER BY id"
+            "SELECT id, line, flags, body FROM records WHERE id >= ? AND id < ? AND conversation_id IS NULL ORDER BY id"
         )
-        return self._db.execute(query, (source_id,)).fetchall()
+        rows = self._db.execute(query, _range(source_id))
+        return [(split_key(key)[2], line, flags, body) for key, line, flags, body in rows]
 
-    def digests(self, source_id: int) -> list[tuple[int, int]]:
-        """Generation and digest of all records of a source: what a new generation may repeat."""
-        return self._db.execute("SELECT generation, digest FROM records WHERE source_id = ?", (source_id,)).fetchall()
+    def digests(self, source_id: int) -> list[int]:
+        """Digests of all records of a source, with repetitions: what a new generation may repeat."""
+        rows = self._db.execute("SELECT digest FROM records WHERE id >= ? AND id < ?", _range(source_id))
+        return [digest for (digest,) in rows]
 
     def _one(self, query: str, *values: str | int) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return row
 
 
+def _range(source_id: int) -> tuple[int, int]:
+    """The keys of a source's records: from, and up to but not including."""
+    return record_key(source_id, 0, 0), record_key(source_id + 1, 0, 0)
+
+
 def _record_values(row: RecordRow) -> tuple[Any, ...]:
     return (
-        row.source_id, row.generation, row.offset, row.length, row.line, row.conversation_id, row.type, row.kind,
-        row.uuid, row.message_id, row.timestamp, row.flags, row.error, row.copy_key, row.digest, row.body, RAW,
+        row.key, row.length, row.line, row.conversation_id, row.type, row.kind, row.uuid, row.message_id,
+        row.timestamp, row.flags, row.error, row.copy_key, row.digest, row.body, RAW,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 -- Version 1. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
--- was published (trimmed by retention). A live line writes both, its source's offset and the derived rows in one transaction.
+-- was published (trimmed by retention). A live line writes both, its source's offset and the derived rows in one
+-- transaction, so every index here costs each line a page in the WAL: an index must earn its keep.
 
 CREATE TABLE meta (            -- machine_id, epoch, epoch_start, boot_id, clean
     key   TEXT PRIMARY KEY,
@@ -29,10 +30,7 @@ CREATE TABLE sources (         -- one transcript file
 );
 
 CREATE TABLE records (         -- every line ever read
-    id              INTEGER PRIMARY KEY,
-    source_id       INTEGER NOT NULL REFERENCES sources(id),
-    generation      INTEGER NOT NULL,
-    offset          INTEGER NOT NULL,
+    id              INTEGER PRIMARY KEY, -- source id, generation and offset in one number: see core/batch.py, record_key
     length          INTEGER NOT NULL,   -- bytes without the newline
     line            INTEGER NOT NULL,   -- sequence_number, order in the file
     conversation_id TEXT,
@@ -46,28 +44,19 @@ CREATE TABLE records (         -- every line ever read
     copy_key        INTEGER,            -- hash of what a fork's copy of a line keeps
     digest          INTEGER NOT NULL,   -- hash of the line's bytes
     codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read
-    body            BLOB NOT NULL,
-    UNIQUE (source_id, generation, offset)
+    body            BLOB NOT NULL
 );
 CREATE INDEX records_by_copy_key ON records(copy_key) WHERE copy_key IS NOT NULL;
 
-CREATE TABLE usage (           -- per API message, each field's maximum over all lines that carry the id
-    message_id      TEXT PRIMARY KEY,
-    input_tokens    INTEGER NOT NULL,
-    output_tokens   INTEGER NOT NULL,
-    cache_creation_input_tokens INTEGER NOT NULL,
-    cache_read_input_tokens     INTEGER NOT NULL
-) WITHOUT ROWID;
-
-CREATE TABLE conversation_usage (
-    conversation_id TEXT NOT NULL,
+CREATE TABLE usage (           -- per API message and conversation, each field's maximum over the lines that carry the id
     message_id      TEXT NOT NULL,
+    conversation_id TEXT NOT NULL,
     replied         INTEGER NOT NULL,   -- 1 when an assistant line of this conversation carried the id
     input_tokens    INTEGER NOT NULL,
     output_tokens   INTEGER NOT NULL,
     cache_creation_input_tokens INTEGER NOT NULL,
     cache_read_input_tokens     INTEGER NOT NULL,
-    PRIMARY KEY (conversation_id, message_id)
+    PRIMARY KEY (message_id, conversation_id)
 ) WITHOUT ROWID;
 
 CREATE TABLE tool_calls (
@@ -94,7 +83,6 @@ CREATE TABLE conversations (
     updated_at      TEXT NOT NULL,
     body            TEXT NOT NULL       -- the whole row as JSON
 ) WITHOUT ROWID;
-CREATE INDEX conversations_by_activity ON conversations(updated_at);
 CREATE INDEX conversations_by_project ON conversations(project_id);
 
 CREATE TABLE events (

@@ -37,27 +37,35 @@ class Ear:
     receive: trio.MemoryReceiveChannel[tuple[Change, ...]]
     watcher: FileWatcher
     heard: list[Change] = attrs.Factory(list[Change])
-    batches: list[int] = attrs.Factory(list[int])
+    batches: list[tuple[Change, ...]] = attrs.Factory(list[tuple[Change, ...]])
 
     async def wait_until(self, done: Callable[[], bool]) -> None:
         """Listen on until it is so."""
         with trio.fail_after(DEADLINE_S):
             while not done():
                 batch = await self.receive.receive()
-                self.batches.append(len(batch))
+                self.batches.append(batch)
                 self.heard += batch
 
     async def wait_changed(self, *paths: Path) -> None:
         """Listen until a change of each path is heard, then forget what was heard."""
         wanted = {str(path) for path in paths}
-        await self.wait_until(lambda: wanted <= {c.path for c in self.heard if isinstance(c, FileChanged)})
+        await self.wait_until(lambda: wanted <= self.changed())
         self.heard.clear()
 
     async def wait_gone(self, *paths: Path) -> None:
         """Listen until each path is heard to be gone, then forget what was heard."""
         wanted = {str(path) for path in paths}
-        await self.wait_until(lambda: wanted <= {c.path for c in self.heard if isinstance(c, FileGone)})
+        await self.wait_until(lambda: wanted <= self.gone())
         self.heard.clear()
+
+    def changed(self) -> set[str]:
+        """Paths heard to have changed."""
+        return {change.path for change in self.heard if isinstance(change, FileChanged)}
+
+    def gone(self) -> set[str]:
+        """Paths heard to be gone."""
+        return {change.path for change in self.heard if isinstance(change, FileGone)}
 
     def scans(self) -> dict[str, tuple[FileSeen, ...]]:
         """The first looks heard so far."""

@@ -167,14 +167,15 @@ def test_a_sub_agents_own_file_is_a_conversation_like_any_other() -> None:
     assert (found.title, found.prompt_count, found.activity) == ("task", 1, "working")
 
 
-def name(kind: str, field: str, value: str) -> Record:
-    return record(kind, **{field: value})
+def custom(value: str) -> Record:
+    return record("custom-title", customTitle=value)
 
 
-CUSTOM, AI, NAMED = [
-    lambda value, kind=kind, field=field: name(kind, field, value)
-    for kind, field in (("custom-title", "customTitle"), ("ai-title", "aiTitle"), ("agent-name", "agentName"))
-]
+def ai(value: str) -> Record:
+    return record("ai-title", aiTitle=value)
+
+
+NAMED = record("agent-name", agentName="bob")
 SUMMARY = record("summary", summary="a summary", leafUuid="leaf")
 
 
@@ -186,9 +187,9 @@ SUMMARY = record("summary", summary="a summary", leafUuid="leaf")
         ([COMMAND, PROMPT], "/x", "prompt"),
         ([user("Caveat: x"), PROMPT], "fix it", "prompt"),
         ([SUMMARY, PROMPT], "fix it", "prompt"),
-        ([PROMPT, NAMED("bob"), PROMPT], "bob", "agent-name"),
-        ([AI("one"), AI("two"), NAMED("bob")], "two", "ai-title"),
-        ([CUSTOM("mine"), AI("other"), CUSTOM("mine 2"), CUSTOM("")], "mine 2", "custom-title"),
+        ([PROMPT, NAMED, PROMPT], "bob", "agent-name"),
+        ([ai("one"), ai("two"), NAMED], "two", "ai-title"),
+        ([custom("mine"), ai("other"), custom("mine 2"), custom("")], "mine 2", "custom-title"),
     ],
 )
 def test_a_weaker_title_never_replaces_a_stronger_one(
@@ -202,7 +203,7 @@ def test_a_summary_names_the_conversation_that_owns_its_leaf() -> None:
     named = apply(fold(PROMPT), SUMMARY, Facts(owns_leaf=True))
     assert (named.title, named.title_source) == ("a summary", "summary")
     assert retitle(fold(PROMPT), Title("summary", "from elsewhere")).title == "from elsewhere"
-    assert retitle(fold(AI("ai")), Title("summary", "from elsewhere")).title == "ai"
+    assert retitle(fold(ai("ai")), Title("summary", "from elsewhere")).title == "ai"
 
 
 def test_the_first_stamp_is_the_birth_and_time_never_goes_back() -> None:
@@ -267,7 +268,11 @@ def test_an_update_carries_what_changed() -> None:
         "title": "fix it",
         "activity": "working",
     }
-    assert changes(NEW, attrs.evolve(NEW, file_path="/r/\udcff")) == {**always, "message_count": 0, "file_path": "/r/\ufffd"}
+    assert changes(NEW, attrs.evolve(NEW, file_path="/r/\udcff")) == {
+        **always,
+        "message_count": 0,
+        "file_path": "/r/\ufffd",
+    }
 
 
 def test_what_no_client_sees_is_no_update() -> None:

@@ -45,7 +45,7 @@ def test_deep_nesting_is_cut_before_the_encoder_meets_it() -> None:
 
 
 def test_many_brackets_are_not_deep() -> None:
-    flat = {"a": [{"b": []}] * 200}
+    flat: dict[str, list[object]] = {"a": [{"b": []} for _ in range(200)]}
     assert decode(json.dumps(flat).encode()) == (flat, [])
 
 

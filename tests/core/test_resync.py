@@ -74,9 +74,7 @@ def shape(data: bytes) -> list[tuple[str, bytes]]:
         (b"\0x", [("not JSON", b"x")]),
     ],
 )
-def test_a_damaged_line_yields_its_whole_records_and_one_rest(
-    data: bytes, expected: list[tuple[str, bytes]]
-) -> None:
+def test_a_damaged_line_yields_its_whole_records_and_one_rest(data: bytes, expected: list[tuple[str, bytes]]) -> None:
     assert shape(data) == expected
 
 
@@ -145,13 +143,15 @@ def test_a_hostile_line_costs_no_more_than_its_length(hostile: bytes) -> None:
     assert time.process_time() - began < 5  # quadratic work would take minutes
 
 
-@given(st.lists(st.sampled_from([ONE, TWO, PROGRESS, ONE[:50], TWO[-20:], b"\0", b" ", b"}", b'"', b"\xff"]), max_size=7))
+@given(
+    st.lists(st.sampled_from([ONE, TWO, PROGRESS, ONE[:50], TWO[-20:], b"\0", b" ", b"}", b'"', b"\xff"]), max_size=7)
+)
 def test_recovered_records_are_the_bytes_they_point_to(parts: list[bytes]) -> None:
     data = b"".join(parts)
     end = 0
     for value in parsed(data):
         if isinstance(value, Record):
             start = value.offset - 100
-            assert data[start : start + value.length] in (ONE, TWO, PROGRESS)
+            assert data[start : start + value.length].strip(b" \0") in (ONE, TWO, PROGRESS)
             assert start >= end
             end = start + value.length

@@ -116,7 +116,7 @@ def test_a_queued_command_is_a_prompt_without_a_message(
 
 
 def test_text_tools_and_thinking_of_one_message_are_told_apart() -> None:
-    blocks = [
+    blocks: list[dict[str, Any]] = [
         {"type": "thinking", "thinking": ""},
         {"type": "text", "text": "one"},
         {"type": "tool_use", "id": "t1", "name": "Bash", "input": {"command": "ls"}},
@@ -195,6 +195,12 @@ def test_a_field_of_the_wrong_type_is_absent_and_noted(change: dict[str, Any], a
     found = user("hello", **change)
     assert found.anomalies == (anomaly,)
     assert found.message is not None
+
+
+def test_a_message_is_read_field_by_field() -> None:
+    found = assistant("x", id=5, model=["m"], stop_reason={}, role="user")
+    assert found.message == Message("assistant", "x")
+    assert found.anomalies == ("message.role", "message.id", "message.model", "message.stop_reason")
 
 
 def test_null_is_simply_absent() -> None:
@@ -370,13 +376,16 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     max_leaves=6,
 )
 TYPES = st.sampled_from(["user", "assistant", "system", "progress", "attachment", "summary", "ai-title", "x"])
-KEYS = "message uuid timestamp sessionId data attachment content subtype error origin leafUuid aiTitle isMeta".split()
+KEYS = (
+    *("message", "uuid", "timestamp", "sessionId", "data", "attachment", "content"),
+    *("subtype", "error", "origin", "leafUuid", "aiTitle", "isMeta"),
+)
 BLOCK = st.fixed_dictionaries(
     {"type": st.sampled_from(["text", "tool_use", "tool_result", "thinking"])},
-    optional={key: VALUES for key in ("text", "id", "name", "input", "tool_use_id", "content", "is_error")},
+    optional=dict.fromkeys(("text", "id", "name", "input", "tool_use_id", "content", "is_error"), VALUES),
 )
 MESSAGE = st.fixed_dictionaries({}, optional={"content": st.lists(BLOCK | VALUES, max_size=3), "usage": VALUES})
-OBJECTS = st.fixed_dictionaries({"type": TYPES}, optional={key: MESSAGE | VALUES for key in KEYS})
+OBJECTS = st.fixed_dictionaries({"type": TYPES}, optional=dict.fromkeys(KEYS, MESSAGE | VALUES))
 
 
 @given(OBJECTS)

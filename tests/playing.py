@@ -1,7 +1,7 @@
 """A server that plays scripts: one per connection, over memory streams, so that virtual time works."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import attrs
@@ -10,7 +10,7 @@ import trio
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
-from observatory.client.connection import OpenStream
+from observatory.client import OpenStream, unwrapped
 
 URL = "ws://observatory.test:8000"
 HELLO: dict[str, Any] = {
@@ -74,12 +74,10 @@ class Peer:
 
     async def closed_by_client(self) -> int:
         """The code with which the client leaves; whatever it says before is passed over."""
-        try:
-            while True:
+        while self.ws.closed is None:
+            with suppress(ConnectionClosed):
                 await self.ws.get_message()
-        except ConnectionClosed as error:
-            assert error.reason is not None
-            return error.reason.code
+        return self.ws.closed.code
 
 
 Script = Callable[[Peer], Awaitable[None]] | Refusal | None
@@ -89,18 +87,19 @@ Script = Callable[[Peer], Awaitable[None]] | Refusal | None
 async def playing(*scripts: Script) -> AsyncIterator[OpenStream]:
     """Yields what to give as `open_stream`. None plays a host where nobody listens, and so does the end of scripts."""
     waiting = list(scripts)
-    async with trio.open_nursery() as nursery:
+    with unwrapped():
+        async with trio.open_nursery() as nursery:
 
-        async def open_stream() -> trio.abc.Stream:
-            script = waiting.pop(0) if waiting else None
-            if script is None:
-                raise ConnectionRefusedError
-            client, server = memory_stream_pair()
-            nursery.start_soon(_play, server, script)
-            return client
+            async def open_stream() -> trio.abc.Stream:
+                script = waiting.pop(0) if waiting else None
+                if script is None:
+                    raise ConnectionRefusedError
+                client, server = memory_stream_pair()
+                nursery.start_soon(_play, server, script)
+                return client
 
-        yield open_stream
-        nursery.cancel_scope.cancel()
+            yield open_stream
+            nursery.cancel_scope.cancel()
 
 
 async def _play(stream: Any, script: Callable[[Peer], Awaitable[None]] | Refusal) -> None:

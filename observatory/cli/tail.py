@@ -1,0 +1,110 @@
+"""`observatory tail`: what happens, as it happens; for people, or with --json for programs."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol, TextIO, assert_never
+
+import attrs
+
+from observatory.cli.terminal import Printer
+from observatory.client import OpenStream, connect, follow
+from observatory.core.client_items import Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
+from observatory.core.events import Position
+from observatory.core.neutral import neutral_json
+
+DEFAULT_TOPICS = ("all_conversations",)
+
+
+class Output(Protocol):
+    """Where events go."""
+
+    def learn(self, snapshot: Snapshot) -> None: ...
+
+    def print(self, event: Event) -> None: ...
+
+
+@attrs.frozen
+class JsonLines:
+    """Each envelope as the server sent it, one line each; only what could command a terminal is escaped."""
+
+    _out: TextIO
+
+    def learn(self, snapshot: Snapshot) -> None:
+        """Nothing: an envelope is complete without names."""
+
+    def print(self, event: Event) -> None:
+        self._out.write(neutral_json(event.text) + "\n")
+        self._out.flush()
+
+
+async def tail(
+    url: str,
+    topics: Sequence[str],
+    n: int | None,
+    since: Position | None,
+    as_json: bool,
+    out: TextIO,
+    notices: TextIO | None = None,
+    token: str | None = None,
+    open_stream: OpenStream | None = None,
+) -> None:
+    """Print events until `n` were printed or for ever; notices of interruptions go to stderr.
+
+    Writing blocks the loop on purpose: a pager that pauses costs a reconnect, never an event.
+
+    Raises: Unreachable, Refused, Closed: there is no server, or it wants no such client.
+    """
+    output: Output = JsonLines(out) if as_json else Printer.to(out)
+    told = sys.stderr if notices is None else notices
+    snapshot = since is None and not as_json  # for the names of projects
+    wanted = tuple(topics) or DEFAULT_TOPICS
+    with suppress(BrokenPipeError):  # the reader of our output has seen enough, e.g. `| head`
+        async with follow(url, wanted, since=since, snapshot=snapshot, token=token, open_stream=open_stream) as items:
+            count = 0
+            while n is None or count < n:
+                item = await items.receive()
+                count += isinstance(item, Event)
+                _show(item, output, told)
+
+
+async def run(url: str, topics: Sequence[str], n: int | None, since_seq: int | None, as_json: bool) -> None:
+    """The command: to standard output, and since a seq of the log that the server has now. Raises as `tail`."""
+    since = None if since_seq is None else Position(await epoch_of(url), since_seq)
+    await tail(url, topics, n, since, as_json, sys.stdout)
+
+
+async def epoch_of(url: str, open_stream: OpenStream | None = None) -> str:
+    """Name of the server's log. Raises: Unreachable, Refused, Closed."""
+    async with connect(url, open_stream=open_stream) as connection:
+        return str(connection.hello.data["position"]["epoch"])
+
+
+def notice_of(item: Item) -> str | None:
+    """What to tell the user besides events, in one line."""
+    match item:
+        case Disconnected():
+            return f"{item.reason}; reconnecting in {item.delay:.1f} s"
+        case Gap(since=Position()):
+            return f"events after {_place(item.since)} are missing ({item.reason}); going on at {_place(item.until)}"
+        case Incomplete():
+            return f"the server sent {item.sent} events, {item.received} arrived; asking again for what is missing"
+        case Connected(recovered=bool()):
+            return "resumed, nothing was missed" if item.recovered else "resumed, but not every event could be had"
+        case Event() | Snapshot() | Gap() | Connected():
+            return None
+    assert_never(item)
+
+
+def _show(item: Item, output: Output, notices: TextIO) -> None:
+    match item:
+        case Event():
+            output.print(item)
+        case Snapshot():
+            output.learn(item)
+        case _ if (notice := notice_of(item)) is not None:
+            print(f"observatory: {notice}", file=notices, flush=True)
+
+
+def _place(position: Position | None) -> str:
+    return "the head" if position is None else f"{position.epoch}:{position.seq}"

@@ -1,1 +1,0 @@
-"""The Python client: one connection, or the log through all its connections."""
