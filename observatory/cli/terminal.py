@@ -4,12 +4,12 @@ Every text comes from transcripts, so from anywhere: it is neutralised here once
 never as markup. Whether there is colour at all is rich's decision (terminal, NO_COLOR, TERM).
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, tzinfo
 from typing import Any, TextIO
 
 import attrs
-import orjson
 from rich.console import Console
 from rich.text import Text
 
@@ -98,7 +98,9 @@ class Printer:
 
 def one_line(value: object, limit: int = TEXT_CHARS) -> str:
     """Any value as one harmless line: blanks run together, controls visible, cut at `limit` characters."""
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode("utf-8", "replace")
+    text = (
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    )
     line = neutral(" ".join(text[: limit * 2].split()))
     return line if len(line) <= limit and len(text) <= limit * 2 else line[: limit - 1] + "…"
 

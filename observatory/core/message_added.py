@@ -142,24 +142,29 @@ def _tool_calls(message: Message, record_id: str, created_at: str | None) -> lis
 
 
 def _fitting(body: Data, room: int) -> Data:
-    """The data itself if it fits; else its strings cut to the first length that is enough, and at last without its
-    larger parts. Characters are counted as one byte here, so the estimate errs towards the shorter cut."""
+    """The data itself if it fits; else its strings cut as little as is enough, and at last without its larger parts."""
     size = len(orjson.dumps(body))
     if size <= room:
         return body
-    lengths = _long_strings(body)
-    enough = [chars for chars in CUTS if size - sum([n - chars for n in lengths if n > chars]) <= room]
-    cut: Data = _cut(body, enough[0] if enough else CUTS[-1])
-    cut["record"]["truncated"] = True
+    long = _long_strings(body)
+    cut: Data = body
+    for chars in CUTS:
+        saved = sum([size_of * (1 - chars / length) for length, size_of in long if length > chars])
+        if size - saved <= room or chars == CUTS[-1]:  # an estimate: the measure below decides
+            cut = _cut(body, chars)
+            cut["record"]["truncated"] = True
+            if len(orjson.dumps(cut)) <= room:
+                return cut
     for leave_out in _PARTS:
         if len(orjson.dumps(cut)) > room:
             leave_out(cut)
     return cut
 
 
-def _long_strings(value: object) -> list[int]:
-    """The lengths of all strings, keys too, that some cut would shorten."""
-    found, stack = [], [value]
+def _long_strings(value: object) -> list[tuple[int, int]]:
+    """Characters and encoded bytes of all strings, keys too, that some cut would shorten."""
+    found: list[tuple[int, int]] = []
+    stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
@@ -167,7 +172,7 @@ def _long_strings(value: object) -> list[int]:
         elif isinstance(item, list):
             stack += item
         elif isinstance(item, str) and len(item) > CUTS[-1]:
-            found.append(len(item))
+            found.append((len(item), len(orjson.dumps(item))))
     return found
 
 

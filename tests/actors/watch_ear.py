@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -43,9 +43,13 @@ class Ear:
         """Listen on until it is so."""
         with trio.fail_after(DEADLINE_S):
             while not done():
-                batch = await self.receive.receive()
-                self.batches.append(batch)
-                self.heard += batch
+                self._take(await self.receive.receive())
+
+    def listen_nowait(self) -> None:
+        """Hear what has been sent already."""
+        with suppress(trio.WouldBlock):
+            while True:
+                self._take(self.receive.receive_nowait())
 
     async def wait_changed(self, *paths: Path) -> None:
         """Listen until a change of each path is heard, then forget what was heard."""
@@ -66,6 +70,10 @@ class Ear:
     def gone(self) -> set[str]:
         """Paths heard to be gone."""
         return {change.path for change in self.heard if isinstance(change, FileGone)}
+
+    def _take(self, batch: tuple[Change, ...]) -> None:
+        self.batches.append(batch)
+        self.heard += batch
 
     def scans(self) -> dict[str, tuple[FileSeen, ...]]:
         """The first looks heard so far."""

@@ -104,7 +104,7 @@ async def test_interruptions_are_told_on_stderr(autojump_clock: MockClock) -> No
         await peer.events(301)
         await peer.closed_by_client()
 
-    out, notices = await tail_of(restarts, miscounts, has_forgotten, since=Position("e1", 100))
+    out, notices = await tail_of(restarts, miscounts, has_forgotten, as_json=True, since=Position("e1", 100))
     assert len(out) == 1
     assert notices == [
         "observatory: resumed, nothing was missed",

@@ -1,0 +1,108 @@
+"""Opening the data directory: one writer, clear refusals, private files."""
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from observatory.core.errors import StoreError
+from observatory.storage import opening
+from observatory.storage.log import EventLog
+from observatory.storage.opening import DATABASE, AlreadyServed, DirectoryLock, Running, running
+
+
+def test_one_process_writes_a_directory_and_says_where(tmp_path: Path) -> None:
+    lock = DirectoryLock(tmp_path / "new")
+    assert running(tmp_path / "new") == Running(os.getpid(), None)
+    lock.announce("ws://127.0.0.1:1/ws")
+    with pytest.raises(AlreadyServed, match=r"already running at ws://127\.0\.0\.1:1/ws") as caught:
+        DirectoryLock(tmp_path / "new")
+    assert caught.value.running == Running(os.getpid(), "ws://127.0.0.1:1/ws")
+    lock.release()
+    assert running(tmp_path / "new") is None
+    DirectoryLock(tmp_path / "new").release()
+
+
+def test_no_server_runs_on_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    assert running(tmp_path / "nowhere") is None
+
+
+def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    DirectoryLock(directory).release()
+    EventLog(directory, "b").close()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+
+
+def test_a_directory_that_cannot_be_made_is_told_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be written.*--data-dir"):
+        DirectoryLock(tmp_path / "file" / "data")
+
+
+def test_a_newer_log_is_refused_untouched(tmp_path: Path) -> None:
+    EventLog(tmp_path, "b").close()
+    db = sqlite3.connect(tmp_path / DATABASE)
+    db.execute("PRAGMA user_version=99")
+    db.close()
+    before = (tmp_path / DATABASE).read_bytes()
+    with pytest.raises(StoreError, match=r"newer Observatory \(schema 99.*upgrade"):
+        EventLog(tmp_path, "b")
+    assert (tmp_path / DATABASE).read_bytes() == before
+
+
+def test_a_damaged_log_is_refused_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreError, match=r"is no database: move it aside") as caught:
+        EventLog(tmp_path, "b")
+    assert not caught.value.retryable
+
+
+def test_a_corrupt_page_is_refused_with_the_cure(tmp_path: Path) -> None:
+    EventLog(tmp_path, "b").close()
+    data = bytearray((tmp_path / DATABASE).read_bytes())
+    data[4096:] = b"\xa5" * (len(data) - 4096)
+    (tmp_path / DATABASE).write_bytes(data)
+    with pytest.raises(StoreError, match=r"is damaged: move it aside"):
+        EventLog(tmp_path, "b")
+
+
+def test_a_locked_log_is_refused_in_the_time_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EventLog(tmp_path, "b").close()
+    monkeypatch.setattr(opening, "START_PATIENCE", 0.05)
+    other = sqlite3.connect(tmp_path / DATABASE, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError, match=r"is locked by another program: close the program"):
+        EventLog(tmp_path, "b")
+    other.close()
+
+
+def test_a_path_that_is_a_directory_is_refused_with_the_cure(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).mkdir()
+    with pytest.raises(StoreError, match="cannot be opened"):
+        EventLog(tmp_path, "b")
+
+
+def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EventLog(tmp_path, "b").close()
+    monkeypatch.setattr(opening, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(opening, "MIGRATIONS", {1: "ALTER TABLE meta ADD COLUMN x;\nALTER TABLE nothing ADD COLUMN y"})
+    with pytest.raises(StoreError):
+        EventLog(tmp_path, "b")
+    db = sqlite3.connect(tmp_path / DATABASE)
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert len(db.execute("PRAGMA table_info(meta)").fetchall()) == 2
+    db.close()
+
+
+def test_a_migration_leads_from_one_version_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EventLog(tmp_path, "b").close()
+    monkeypatch.setattr(opening, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(opening, "MIGRATIONS", {1: "CREATE TABLE extra (x)"})
+    log = EventLog(tmp_path, "b")
+    assert log._db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert log._db.execute("SELECT * FROM extra").fetchall() == []
+    log.close()
