@@ -47,6 +47,10 @@ class Cover:
             yield look
             todo += look.appeared
 
+    def walk_lost_roots(self) -> Iterator[Look]:
+        """Walk the roots that are missing, or whose path leads elsewhere: a renamed ancestor sends no event."""
+        return self.walk([root for root in self._roots if not self._tree.is_there(root)])
+
     def walk_stale(self) -> Iterator[Look]:
         """Walk the directories whose entries came or went since their last look; an empty step for each other."""
         for path in list(self._tree.directories):

@@ -14,7 +14,6 @@ from actors.watch_port import Hints
 MODIFY = int(flags.MODIFY)
 OVERFLOW = int(flags.Q_OVERFLOW)
 IGNORED = int(flags.IGNORED)
-ISDIR = int(flags.ISDIR)
 SELF = int(flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT) | IGNORED
 NAMES = int(flags.CREATE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE)
 OPTIONS = int(flags.ONLYDIR | flags.MASK_ADD)  # MASK_ADD: a perch and a watch on one directory share a descriptor

@@ -138,6 +138,11 @@ class Tree:
                 parent.children.discard(path)
         return look
 
+    def is_there(self, path: str) -> bool:
+        """Whether the path still leads to the directory that is known by it: one stat."""
+        directory = self.directories.get(path)
+        return directory is not None and self._still_at(path, directory.ident)
+
     def is_stale(self, path: str) -> bool:
         """Whether entries came or went since the directory was last entered: one stat."""
         directory, status = self.directories.get(path), _directory_status(path)

@@ -1,5 +1,6 @@
 """The watchfiles back-end: one recursive watch over all roots, in one thread. For where there is no inotify."""
 
+import errno
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -48,6 +49,7 @@ class WatchfilesBackend:
         logging.getLogger("watchfiles.main").setLevel(logging.WARNING)  # else a line per batch
         self._rescan_s = rescan_s
         self._stream = stream
+        self._lenient = False  # asked to ignore denied directories, it ignores missing ones and full limits as well
         self._rescan_due = time.monotonic() + rescan_s
         self._roots: set[str] = set()
         self._changed = trio.Event()  # the roots are not those watched
@@ -113,10 +115,13 @@ class WatchfilesBackend:
             try:
                 await self._follow(roots, stop)
             except FileNotFoundError:  # vanished since it was seen: have that noticed, then try again
+                self._ready.set()
                 self._tell(Hints(suspects=dict.fromkeys(roots)))
                 await trio.sleep(RETRY_S)
-            except OSError as error:
-                lost = error
+            except PermissionError:
+                self._lenient = True
+            except (OSError, RuntimeError) as error:  # its own WatchfilesRustInternalError is not exported
+                lost = OSError(errno.EIO, str(error))
             nursery.cancel_scope.cancel()
         if lost is not None:
             raise lost
@@ -137,7 +142,7 @@ class WatchfilesBackend:
             rust_timeout=int(self._rescan_s * 1000),
             yield_on_timeout=True,
             recursive=True,
-            ignore_permission_denied=True,
+            ignore_permission_denied=self._lenient,
             stop_event=stop,
         )
         async with aclosing(stream):

@@ -17,7 +17,7 @@ from actors.watch_poll import ACTIVE_S, IDLE_S, PollBackend
 from actors.watch_port import Backend, Hints
 from actors.watch_tree import Look, Tree
 
-SWEEP_S = 5.0  # a stat of each recently changed file: catches what the system never told
+SWEEP_S = 5.0  # a stat of each root and each recently changed file: catches what the system never told
 DIRECTORIES_S = 60.0  # a stat of each directory, and a listing of those that moved
 RECENT_NS = 60 * 10**9  # how long a file counts as recently changed
 STEP_LENGTH = 100  # stats between two checkpoints: about 0.3 ms
@@ -56,6 +56,8 @@ class RootScanned:
 @attrs.frozen
 class FileChanged:
     """A hint to read on from the stored offset. Spurious ones happen; missing ones do not.
+
+    An active file is hinted at once more by the next sweep: a stat per hint would cost more than that does.
 
     `detected_ns` is `time.monotonic_ns()` when the change was first noticed.
     """
@@ -292,7 +294,7 @@ class FileWatcher:
             now = time.monotonic_ns()
             self._recent = {path: at for path, at in self._recent.items() if now - at < RECENT_NS}
             await self._examine(list(self._recent), now, sure=False)
-            await self._explore(self._cover.walk(self._cover.missing))
+            await self._explore(self._cover.walk_lost_roots())
             if trio.current_time() >= due:
                 due += self._directories_s
                 await self._explore(self._cover.walk_stale())

@@ -333,15 +333,15 @@ async def open_connection(dial: Dial) -> AsyncIterator[Connection]:
                 connection = await _handshake(dial, partial(wrap_client_stream, nursery, cast("Any", stream)), stream)
                 try:
                     yield connection
+                    over = True  # not when the reader's crash cancelled the block: then it must end by an error
                 finally:
-                    over = True
                     await connection.aclose()
                 nursery.cancel_scope.cancel()
     except ConnectionRejected as error:
         raise _refusal(error) from None
     except LocalProtocolError:  # trio-websocket answers a ping that crossed our close; nobody waits for that
         if not over:
-            raise Closed("The server kept talking after its close") from None
+            raise Closed("The server kept talking while we closed") from None
     finally:
         await trio.aclose_forcefully(stream)
 

@@ -1,12 +1,13 @@
 """Following the log: once, in order, through all that can happen to a connection (protocol.md §14)."""
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
+from trio_websocket import ConnectionClosed
 
 from observatory.client import QUEUED_ITEMS, Items, follow
 from observatory.core.client_items import (
@@ -379,15 +380,21 @@ async def test_without_reconnecting_it_ends_with_the_first_connection(autojump_c
 
 
 async def test_a_server_that_hangs_up_during_the_handshake_is_unreachable_at_once(autojump_clock: MockClock) -> None:
-    async def open_stream() -> trio.abc.Stream:
+    async def closed_before_the_request() -> trio.abc.Stream:
         client, server = trio.testing.memory_stream_pair()
         await server.aclose()
         return client
 
+    async def closed_after_the_request() -> trio.abc.Stream:
+        client, server = trio.testing.memory_stream_pair()
+        server.send_stream.close()
+        return client
+
     begun = trio.current_time()
-    with pytest.raises(Unreachable, match="hung up during the handshake"):
+    for open_stream in (closed_before_the_request, closed_after_the_request):
         async with follow(URL, TOPICS, open_stream=open_stream) as items:
-            await items.receive()
+            with pytest.raises(Unreachable, match="hung up during the handshake"):
+                await items.receive()
     assert trio.current_time() == begun
 
 
@@ -470,3 +477,19 @@ async def test_cancellation_passes_through(autojump_clock: MockClock) -> None:
                 pass
     assert scope.cancelled_caught
     assert trio.current_time() == pytest.approx(3)
+
+
+async def test_a_server_that_keeps_pinging_into_our_close_is_left_and_found_again(autojump_clock: MockClock) -> None:
+    # trio-websocket's reader crashes then (LocalProtocolError), which once ended the following without an error.
+    async def script(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.ping(sent=9, pos=109)
+        with trio.move_on_after(0.1), suppress(ConnectionClosed):
+            await peer.ws.ping()
+        await peer.closed_by_client()
+
+    async with following(script, stay) as items:
+        _, incomplete, disconnected, connected = await take(items, 4)
+    assert isinstance(incomplete, Incomplete)
+    assert isinstance(disconnected, Disconnected)
+    assert connected == Connected("c7", Position("e1", 100), True)

@@ -63,12 +63,16 @@ class SourceRow:
 
 @attrs.frozen
 class RecordRow:
-    """One line, or one value of a glued line; keyed by (source_id, generation, offset)."""
+    """One line, or one value of a glued line; keyed by (source_id, generation, offset).
+
+    span: bytes from `offset` to the start of the next line: where reading goes on after this record.
+    """
 
     source_id: int
     generation: int
     offset: int
     length: int
+    span: int
     line: int
     conversation_id: str | None
     type: str
@@ -86,6 +90,17 @@ class RecordRow:
     def key(self) -> int:
         """The record's key in the archive."""
         return record_key(self.source_id, self.generation, self.offset)
+
+
+@attrs.frozen
+class StoredRecord:
+    """What is read back of a record to fold it in later."""
+
+    offset: int
+    span: int
+    line: int
+    flags: int
+    body: bytes
 
 
 @attrs.frozen

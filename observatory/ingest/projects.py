@@ -3,7 +3,6 @@
 import attrs
 
 from observatory.core import identity
-from observatory.core.batch import Batch
 from observatory.core.conversation import Conversation
 from observatory.core.identity import Location
 from observatory.core.project import Project, name_of, resolve
@@ -11,21 +10,21 @@ from observatory.ingest.ledger import Ledger
 
 
 def project_for(
-    ledger: Ledger, batch: Batch, machine_id: str, location: Location, parent: str | None, cwd: str | None, at: str
+    ledger: Ledger, machine_id: str, location: Location, parent: str | None, cwd: str | None, at: str
 ) -> Project:
     """The project of a new conversation, found or made. parent: id of the conversation above; at: now, RFC 3339."""
-    above = ledger.conversation(batch, parent) if parent is not None else None
-    if above is not None and (found := ledger.project(batch, above.project_id)) is not None:
+    above = ledger.conversation(parent) if parent is not None else None
+    if above is not None and (found := ledger.project(above.project_id)) is not None:
         return found
     if cwd:
-        return ledger.project_at(batch, cwd) or _resolved(ledger, batch, machine_id, location.slug, cwd, at)
+        return ledger.project_at(cwd) or _resolved(ledger, machine_id, location.slug, cwd, at)
     name = location.slug or location.stem
-    found = ledger.project_in(batch, location.slug) if location.slug else None
+    found = ledger.project_in(location.slug) if location.slug else None
     return found or _new(identity.project_id(machine_id, name), name, location.slug, False, at)
 
 
-def _resolved(ledger: Ledger, batch: Batch, machine_id: str, slug: str, cwd: str, at: str) -> Project:
-    unresolved = ledger.project(batch, identity.project_id(machine_id, slug)) if slug else None
+def _resolved(ledger: Ledger, machine_id: str, slug: str, cwd: str, at: str) -> Project:
+    unresolved = ledger.project(identity.project_id(machine_id, slug)) if slug else None
     if unresolved is not None and not unresolved.resolved:
         return resolve(unresolved, cwd)
     return _new(identity.project_id(machine_id, cwd), cwd, slug, True, at)
@@ -35,17 +34,17 @@ def _new(project_id: str, path: str, slug: str, resolved: bool, at: str) -> Proj
     return Project(project_id, name_of(path), path, slug, resolved, at, at, at)
 
 
-def upgrade(
-    ledger: Ledger, batch: Batch, machine_id: str, conversation: Conversation, cwd: str, at: str
-) -> Conversation:
+def upgrade(ledger: Ledger, conversation: Conversation, cwd: str, at: str) -> Conversation:
     """A working directory turned up in a conversation whose project was only a folder's name."""
-    project = ledger.project(batch, conversation.project_id)
+    project = ledger.project(conversation.project_id)
     if project is None or project.resolved or conversation.parent_id is not None:
         return conversation
-    other = ledger.project_at(batch, cwd)
+    other = ledger.project_at(cwd)
     if other is None:
-        batch.projects[project.id] = attrs.evolve(resolve(project, cwd), updated_at=at)
+        ledger.put_project(attrs.evolve(resolve(project, cwd), updated_at=at))
         return conversation
-    batch.projects[project.id] = attrs.evolve(project, conversation_count=project.conversation_count - 1)
-    batch.projects[other.id] = attrs.evolve(other, conversation_count=other.conversation_count + 1, updated_at=at)
-    return attrs.evolve(conversation, project_id=other.id)
+    ledger.put_project(attrs.evolve(project, conversation_count=project.conversation_count - 1, updated_at=at))
+    ledger.put_project(attrs.evolve(other, conversation_count=other.conversation_count + 1, updated_at=at))
+    moved = attrs.evolve(conversation, project_id=other.id)
+    ledger.put_conversation(moved)
+    return moved

@@ -70,8 +70,8 @@ def _state(found: os.stat_result) -> FileState:
 def _read(fd: int, state: FileState, offset: int, searched: int) -> Chunk:
     if state.size <= offset:
         return Chunk(state, (), 0, more=False)
-    if searched < READ_BYTES:
-        data = os.pread(fd, READ_BYTES, offset)
+    if searched < READ_BYTES:  # ask for no more than is there: a large buffer costs more than a short read
+        data = os.pread(fd, min(READ_BYTES, state.size - offset), offset)
         lines, consumed = split(data, offset)
         if consumed or len(data) < READ_BYTES:
             return Chunk(state, tuple(lines), consumed, more=len(data) == READ_BYTES)

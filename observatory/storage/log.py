@@ -7,7 +7,16 @@ from typing import Any
 import attrs
 import msgspec
 
-from observatory.core.batch import Batch, ConversationUsage, FileState, RecordRow, SourceRow, record_key, split_key
+from observatory.core.batch import (
+    Batch,
+    ConversationUsage,
+    FileState,
+    RecordRow,
+    SourceRow,
+    StoredRecord,
+    record_key,
+    split_key,
+)
 from observatory.core.conversation import Conversation
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.project import Project
@@ -18,14 +27,14 @@ RAW = 0  # codec of a body stored as it was read
 TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loop is not held up
 
 _INSERT_RECORD = (
-    "INSERT OR IGNORE INTO records (id, length, line, conversation_id, type, kind, uuid, message_id, timestamp, flags,"
-    f" error, copy_key, digest, body, codec) VALUES ({', '.join('?' * 15)})"
+    "INSERT OR IGNORE INTO records (id, length, span, line, conversation_id, type, kind, uuid, message_id, timestamp,"
+    f" flags, error, copy_key, digest, body, codec) VALUES ({', '.join('?' * 16)})"
 )
 _SOURCE_COLUMNS = (
     "id, path, root, dev, ino, size, mtime_ns, ctime_ns,"
     " generation, offset, backfill_until, lines, conversation_id, missing"
 )
-_CHANGING = _SOURCE_COLUMNS.split(", ")[3:]
+_CHANGING = _SOURCE_COLUMNS.split(", ")[1:]
 # Upserts, not replacements: an index whose columns did not change is not touched.
 _UPSERT_SOURCE = (
     f"INSERT INTO sources ({_SOURCE_COLUMNS}) VALUES ({', '.join('?' * 14)}) ON CONFLICT (id) DO UPDATE SET "
@@ -70,6 +79,7 @@ class EventLog:
         start = int(meta.get("head", 0))
         first = self._db.execute("SELECT seq, total FROM events ORDER BY seq LIMIT 1").fetchone()
         last = self._db.execute("SELECT seq, total FROM events ORDER BY seq DESC LIMIT 1").fetchone()
+        self.was_clean: bool = meta["was_clean"] == "1"
         self._head: int
         self._total: int
         self._head, self._total = last or (start, 0)
@@ -225,13 +235,19 @@ class EventLog:
         query = "SELECT 1 FROM records WHERE copy_key = ? AND (id < ? OR id >= ?)"
         return self._one(query, copy_key, *_range(source_id)) is not None
 
-    def waiting(self, source_id: int) -> list[tuple[int, int, int, bytes]]:
-        """Offset, line, flags and body of a source's records that wait for it to be recognised, in order."""
-        query = (
-            "SELECT id, line, flags, body FROM records WHERE id >= ? AND id < ? AND conversation_id IS NULL ORDER BY id"
-        )
-        rows = self._db.execute(query, _range(source_id))
-        return [(split_key(key)[2], line, flags, body) for key, line, flags, body in rows]
+    def waiting(self, source_id: int) -> list[StoredRecord]:
+        """A source's records that wait for it to be recognised, in order."""
+        where = "id >= ? AND id < ? AND conversation_id IS NULL"
+        return self._records(where, *_range(source_id))
+
+    def ahead(self, source: SourceRow) -> list[StoredRecord]:
+        """A source's records that are not in the books yet, in order: a process ended between the two."""
+        first = record_key(source.id, source.generation, source.offset)
+        return self._records("id >= ? AND id < ?", first, record_key(source.id, source.generation + 1, 0))
+
+    def _records(self, where: str, *values: int) -> list[StoredRecord]:
+        query = f"SELECT id, span, line, flags, body FROM records WHERE {where} ORDER BY id"
+        return [StoredRecord(split_key(key)[2], *rest) for key, *rest in self._db.execute(query, values)]
 
     def digests(self, source_id: int) -> list[int]:
         """Digests of all records of a source, with repetitions: what a new generation may repeat."""
@@ -250,7 +266,7 @@ def _range(source_id: int) -> tuple[int, int]:
 
 def _record_values(row: RecordRow) -> tuple[Any, ...]:
     return (
-        row.key, row.length, row.line, row.conversation_id, row.type, row.kind, row.uuid, row.message_id,
+        row.key, row.length, row.span, row.line, row.conversation_id, row.type, row.kind, row.uuid, row.message_id,
         row.timestamp, row.flags, row.error, row.copy_key, row.digest, row.body, RAW,
     )  # fmt: skip
 

@@ -1,6 +1,8 @@
 -- Version 1. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
--- was published (trimmed by retention). A live line writes both, its source's offset and the derived rows in one
--- transaction, so every index here costs each line a page in the WAL: an index must earn its keep.
+-- was published (trimmed by retention). A live line writes its record and its event in one transaction, the journal; what
+-- follows from records (sources, conversations, projects, usage, tool_calls) are the books, written with their own events
+-- right after. sources.offset says how far the books are: records beyond it are folded in at the next start.
+-- Every index on records or events costs each line a page in the WAL before it is published: it must earn its keep.
 
 CREATE TABLE meta (            -- machine_id, epoch, epoch_start, boot_id, clean
     key   TEXT PRIMARY KEY,
@@ -22,7 +24,7 @@ CREATE TABLE sources (         -- one transcript file
     mtime_ns        INTEGER NOT NULL,
     ctime_ns        INTEGER NOT NULL,
     generation      INTEGER NOT NULL,   -- +1 when the content was replaced or rewritten
-    offset          INTEGER NOT NULL,   -- bytes consumed: always just past a newline
+    offset          INTEGER NOT NULL,   -- bytes consumed and in the books: always just past a newline
     backfill_until  INTEGER NOT NULL,   -- bytes before this were there at the root's first scan: archived, not published
     lines           INTEGER NOT NULL,   -- records so far, the next sequence_number
     conversation_id TEXT,               -- NULL until the file is recognised as Claude Code's
@@ -32,6 +34,7 @@ CREATE TABLE sources (         -- one transcript file
 CREATE TABLE records (         -- every line ever read
     id              INTEGER PRIMARY KEY, -- source id, generation and offset in one number: see core/batch.py, record_key
     length          INTEGER NOT NULL,   -- bytes without the newline
+    span            INTEGER NOT NULL,   -- bytes to the start of the next line
     line            INTEGER NOT NULL,   -- sequence_number, order in the file
     conversation_id TEXT,
     type            TEXT NOT NULL,      -- verbatim; '' when absent

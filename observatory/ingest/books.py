@@ -1,0 +1,169 @@
+"""The books: what follows from records. Opens conversations, folds items in, and says what changed."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+from uuid import UUID
+
+import attrs
+
+from observatory.core import identity, topics
+from observatory.core.batch import Batch, Flag, SourceRow
+from observatory.core.conversation import Conversation, Facts, apply, changes, is_reply
+from observatory.core.events import Draft
+from observatory.core.project import Project, update
+from observatory.core.replies import rfc3339
+from observatory.core.transcript import Record
+from observatory.ingest.items import Item, public_id
+from observatory.ingest.ledger import Ledger
+from observatory.ingest.projects import project_for
+
+FileEvent = Literal["created", "modified", "deleted"]
+
+
+@attrs.define
+class Entry:
+    """What one turn found in one file. source: the row after it; announced: its conversation was told of before."""
+
+    source: SourceRow
+    items: list[Item]
+    announced: bool
+    event: FileEvent | None
+
+
+@attrs.define
+class Books:
+    """Entries wait here until `close` folds them in, in order."""
+
+    ledger: Ledger
+    machine_id: str
+    random_bits: Callable[[int], int]  # for event ids
+    pending: list[Entry] = attrs.field(factory=list)
+    unannounced: set[str] = attrs.field(factory=set)  # projects whose history is in, but not told of yet
+
+    def open(self, source: SourceRow, items: list[Item], now: str) -> Conversation:
+        """A new conversation for a file, in its project."""
+        records = [item.value for item in items if isinstance(item.value, Record)]
+        inline = next((r.session_id for r in records if r.session_id), None)
+        cwd = next((r.cwd for r in records if r.cwd), None)
+        location = identity.locate(source.path, source.root)
+        own_id = identity.conversation_id(location, inline, self._taken, source.path)
+        parent = identity.parent_id(location, inline)
+        project = project_for(self.ledger, self.machine_id, location, parent, cwd, now)
+        self.ledger.put_project(
+            attrs.evolve(project, conversation_count=project.conversation_count + 1, updated_at=now)
+        )
+        at = rfc3339(source.state.mtime_ns // 1_000_000)
+        session = identity.session_id(location, inline)
+        opened = Conversation(own_id, project.id, session, source.path, at, at, location.agent_id, parent)
+        self.ledger.put_conversation(opened)
+        return opened
+
+    def _taken(self, conversation_id: str) -> bool:
+        return self.ledger.conversation(conversation_id) is not None
+
+    def topics_of(self, conversation: Conversation) -> tuple[str, ...]:
+        """Topics of a conversation's events."""
+        above = self.ledger.ancestors(conversation) if conversation.parent_id else ()
+        return topics.of_conversation(conversation.id, conversation.project_id, above)
+
+    def close(self, batch: Batch, now: str, history_done: bool) -> None:
+        """Fold in what is pending, and put rows and events into the batch: first what opens, last what changed.
+
+        history_done: no more history is waiting, so the projects that only have history are told of now.
+        """
+        first: list[Draft] = []
+        last: list[Draft] = []
+        live_projects: set[str] = set()
+        touched: dict[str, bool] = {}  # conversation → announced before
+        for entry in self.pending:
+            self._fold(entry, now, touched, live_projects)
+            if entry.event is not None:
+                draft = self._file_event(entry.source, entry.event, now)
+                (first if entry.event == "created" else last).append(draft)
+        before = self.ledger.take(batch)
+        for conversation_id, announced in touched.items():
+            self._conversation_event(conversation_id, announced, before.conversations, first, last)
+        told_anew = self.unannounced if history_done else set()
+        for project_id in sorted((live_projects & before.projects.keys()) | told_anew):
+            old = None if project_id in told_anew else before.projects[project_id]
+            self._project_event(project_id, old, last)
+        self.unannounced = self.unannounced - told_anew
+        batch.drafts[:] = [*first, *batch.drafts, *last]
+        self.pending.clear()
+
+    # -- one entry -----------------------------------------------------------------------------------------------------
+
+    def _fold(self, entry: Entry, now: str, touched: dict[str, bool], live_projects: set[str]) -> None:
+        source = entry.source
+        self.ledger.put_source(source)
+        conversation = self.ledger.conversation(source.conversation_id) if source.conversation_id else None
+        if conversation is None:
+            return
+        folded = conversation
+        for item in entry.items:
+            if isinstance(item.value, Record) and not item.flags & Flag.KNOWN:
+                folded = self._apply(folded, source, item, item.value, now)
+        self.ledger.put_conversation(folded)
+        project = self.ledger.project(folded.project_id)
+        if project is not None and folded.updated_at > project.last_activity:
+            self.ledger.put_project(attrs.evolve(project, last_activity=folded.updated_at, updated_at=now))
+        told = entry.announced or source.offset >= source.backfill_until
+        if told:
+            touched.setdefault(folded.id, entry.announced)
+        if any(item.live for item in entry.items):
+            live_projects.add(folded.project_id)
+        if any(item.flags & Flag.BACKFILL for item in entry.items):
+            self.unannounced.add(folded.project_id)
+
+    def _apply(
+        self, conversation: Conversation, source: SourceRow, item: Item, record: Record, now: str
+    ) -> Conversation:
+        message_id = record.message.message_id if record.message is not None else None
+        facts = Facts(
+            new_message_id=is_reply(record) and self.ledger.reply(conversation.id, message_id),
+            new_tool_ids=self.ledger.tool_calls(conversation.id, record, public_id(source, record.offset)),
+            growth=item.own_growth,
+            at=now if item.live else None,
+        )
+        return apply(conversation, record, facts)
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def _conversation_event(
+        self,
+        conversation_id: str,
+        announced: bool,
+        before: dict[str, Conversation | None],
+        first: list[Draft],
+        last: list[Draft],
+    ) -> None:
+        conversation = self.ledger.conversation(conversation_id)
+        assert conversation is not None
+        data = changes(before.get(conversation_id) if announced else None, conversation)
+        if data is not None:
+            kind, where = ("conversation_update", last) if announced else ("conversation_started", first)
+            where.append(Draft(kind, data, self.topics_of(conversation)))
+
+    def _project_event(self, project_id: str, before: Project | None, last: list[Draft]) -> None:
+        project = self.ledger.project(project_id)
+        data = update(before, project) if project is not None else None
+        if data is not None:
+            last.append(Draft("project_update", data, topics.of_project(project_id)))
+
+    def _file_event(self, source: SourceRow, kind: FileEvent, now: str) -> Draft:
+        data: dict[str, Any] = {
+            "event_id": str(UUID(int=self.random_bits(128), version=4)),
+            "event_type": kind,
+            "src_path": source.path,
+            "file_path": source.path,
+            "is_directory": False,
+            "dest_path": None,
+            "detected_at": now,
+        }
+        conversation = self.ledger.conversation(source.conversation_id) if source.conversation_id else None
+        project_id = conversation.project_id if conversation is not None else None
+        if conversation is not None:
+            data |= {"project_id": project_id, "conversation_id": conversation.id}
+        if kind != "deleted":
+            data |= {"file_size": source.state.size, "modification_time": rfc3339(source.state.mtime_ns // 1_000_000)}
+        return Draft(f"file_{kind}", data, topics.of_file(project_id))

@@ -1,0 +1,128 @@
+"""The values of a chunk of a file, with what is known about each: history, copy of a fork, known from before."""
+
+from collections.abc import Callable
+from hashlib import blake2b
+
+import attrs
+
+from observatory.core import usage
+from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord
+from observatory.core.lines import Line
+from observatory.core.transcript import Malformed, Record, malformed, parse
+from observatory.core.usage import Usage
+from observatory.ingest.reading import Oversize
+
+Value = Record | Malformed
+NOT_LIVE = Flag.BACKFILL | Flag.COPY | Flag.KNOWN
+IsCopy = Callable[[int, int], bool]  # (copy key, source id) → another file holds the original
+
+
+@attrs.define
+class Item:
+    """One value on its way into the archive.
+
+    line: its number in the file. span: bytes to the start of the next line. stored: it is in the archive already.
+    growth, own_growth: tokens it adds overall and to its conversation, once counted.
+    """
+
+    value: Value
+    body: bytes
+    line: int
+    span: int
+    flags: int
+    stored: bool = False
+    growth: Usage = usage.NONE
+    own_growth: Usage = usage.NONE
+
+    @property
+    def live(self) -> bool:
+        """Whether it is published."""
+        return not self.flags & NOT_LIVE
+
+
+@attrs.define
+class Known:
+    """Digests of a replaced source's earlier generations, each as often as it may be met again."""
+
+    counts: dict[int, int] = attrs.field(factory=dict)
+
+    def take(self, digest: int) -> bool:
+        """Whether a line was there before; each is taken once."""
+        left = self.counts.get(digest, 0)
+        if left:
+            self.counts[digest] = left - 1
+        return left > 0
+
+
+NOTHING_KNOWN = Known()
+
+
+def items_of(source: SourceRow, lines: tuple[Line | Oversize, ...], known: Known, is_copy: IsCopy) -> list[Item]:
+    """The values of whole lines, in order. A line of NULs only has none."""
+    items: list[Item] = []
+    for line in lines:
+        end = line.offset + line.length + 1
+        for value, body in _values(line):
+            flags = _flags(source, value, body, known, is_copy)
+            items.append(Item(value, body, source.lines + len(items), end - value.offset, flags))
+    return items
+
+
+def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
+    if isinstance(line, Oversize):
+        return [(malformed(line.offset, line.length, "oversize line", line.head), line.head)]
+    values = parse(line)
+    if len(values) == 1:
+        return [(values[0], line.data)]
+    start = line.offset
+    return [(v, line.data[v.offset - start : v.offset - start + v.length]) for v in values]
+
+
+def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: IsCopy) -> int:
+    flags = int(Flag.BACKFILL) if value.offset < source.backfill_until else 0
+    if known.counts and known.take(_digest(value, body)):
+        flags |= Flag.KNOWN
+    if isinstance(value, Record):
+        if value.copy_key is not None and is_copy(signed(value.copy_key), source.id):
+            flags |= Flag.COPY
+        if value.is_sidechain:
+            flags |= Flag.SIDECHAIN
+        if value.is_meta:
+            flags |= Flag.META
+    return flags
+
+
+def stored_item(record: StoredRecord) -> Item:
+    """A record of the archive, as it was when it was read."""
+    values = parse(Line(record.offset, len(record.body), record.body))
+    value = values[0] if values else malformed(record.offset, len(record.body), "nul", record.body)
+    return Item(value, record.body, record.line, record.span, record.flags, stored=True)
+
+
+def row_of(source: SourceRow, item: Item, conversation_id: str | None) -> RecordRow:
+    """The archive's row."""
+    value = item.value
+    place = (source.id, source.generation, value.offset, value.length, item.span, item.line, conversation_id)
+    if isinstance(value, Malformed):
+        digest = _digest(value, item.body)
+        return RecordRow(*place, "", "error", None, None, None, item.flags, value.reason, None, digest, item.body)
+    message_id = value.message.message_id if value.message is not None else None
+    copy_key = None if value.copy_key is None else signed(value.copy_key)
+    return RecordRow(
+        *place, value.type, value.kind, value.uuid, message_id, value.timestamp, item.flags, None, copy_key,
+        signed(value.digest), item.body,
+    )  # fmt: skip
+
+
+def public_id(source: SourceRow, offset: int) -> str:
+    """A record's id on the wire."""
+    return f"{source.id}-{source.generation}-{offset}"
+
+
+def _digest(value: Value, body: bytes) -> int:
+    return signed(value.digest if isinstance(value, Record) else blake2b(body, digest_size=8).digest())
+
+
+def signed(digest: bytes) -> int:
+    """SQLite's integers are signed."""
+    return int.from_bytes(digest, "big", signed=True)
