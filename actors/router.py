@@ -88,13 +88,15 @@ class At:
 class Publish(Generic[T]):
     """Messages in rising order of position; what one client gets of them is offered as one chunk.
 
-    stamp: the publisher's own, not looked at; routed_ns: set by the Router when its fan-out begins. The Publish itself
-    goes with what has to wait in an outbox, and comes back by the Sender's `on_written`.
+    stamp: the publisher's own, not looked at; routed_ns: set by the Router when its fan-out begins; done: set when each
+    client was offered its part. The Publish itself goes with what has to wait in an outbox, and comes back by the
+    Sender's `on_written`.
     """
 
     messages: tuple[Routed[T], ...]
     stamp: object = None
     routed_ns: int = 0
+    done: trio.Event = attrs.field(factory=trio.Event)
 
 
 Command = Subscribe[T] | Unsubscribe | Rejoin | At | Publish[T]
@@ -250,6 +252,7 @@ class Router(Generic[T]):
             client.fall_behind(self._head)
         self._head = command.messages[-1].position
         self._remember(command.messages)
+        command.done.set()
         if offers:
             self._on_routed(command)
 

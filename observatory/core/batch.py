@@ -82,8 +82,6 @@ class RecordRow:
     timestamp: str | None
     flags: int
     error: str | None
-    copy_key: int | None
-    digest: int
     body: bytes
 
     @property
@@ -130,5 +128,6 @@ class Batch:
     projects: dict[str, Project] = attrs.field(factory=dict)
     usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)  # by message and conversation id
     tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
+    copies: dict[int, int] = attrs.field(factory=dict)  # copy key → source id
     scanned_roots: list[str] = attrs.field(factory=list)
     drafts: list[Draft] = attrs.field(factory=list)

@@ -4,11 +4,9 @@ The format is undocumented and drifts. Each field is read on its own: one of the
 anomaly; an unknown type is a record like any other. Nothing here raises. Source: transcripts.md §3, §7, §9, §11.
 """
 
-from hashlib import blake2b
 from typing import Any
 
 import attrs
-import orjson
 
 from observatory.core import blocks, prompts, readable, resync, titles, usage
 from observatory.core.blocks import Message, text_field
@@ -36,8 +34,6 @@ TEXTS = (
     *("type", "uuid", "parentUuid", "sessionId", "agentId", "cwd", "gitBranch", "version"),
     *("timestamp", "leafUuid", "requestId"),
 )
-# Where the payload of a record that is no message stands; sessionId, cwd, version … change when a fork copies a line.
-INVARIANT = ("subtype", "data", "attachment", "content", "toolUseID")
 
 
 @attrs.frozen
@@ -60,7 +56,6 @@ class Record:
     text:        readable text of a record that is no message; of a command `/x args`.
     raw:         the decoded line for kind "other", never for bridge-session (account ids). Shared: do not change it.
     usage:       (message id, counts) pairs to be grown per id; id None: counts once, by itself.
-    copy_key:    same for a line and a fork's copy of it; None without uuid.
     exhausted:   an API error after the last retry.
     recognised:  this line proves that the file is Claude Code's.
     anomalies:   names of fields that had the wrong type, and what `decode` had to change.
@@ -88,8 +83,6 @@ class Record:
     title: Title | None
     leaf_uuid: str | None
     request_id: str | None
-    copy_key: bytes | None
-    digest: bytes
     anomalies: tuple[str, ...]
     recognised: bool
     exhausted: bool
@@ -155,13 +148,12 @@ def _record(found: Found, offset: int, length: int, data: bytes, notes: list[str
     kind = kind_of(found, type_, message, is_meta, notes)
     text = _text(found, type_, kind, message)
     raw = found if kind == "other" and type_ != "bridge-session" else None
-    copy_key = None if uuid is None else _copy_key(found, type_, f"{uuid}\0{stamp}\0{type_}\0")
     return Record(  # positional, in the order of the class: this is the hot path
         offset, length, type_, _subtype(found, type_, notes), kind, uuid, parent_uuid, session_id, agent_id,
         cwd, git_branch, version, stamp and _timestamp(stamp, notes), _flag(found, "isSidechain", notes), is_meta,
         text, raw, message, _usage(found, type_, message, notes),
-        _title(found, type_, kind, text, message, leaf_uuid), leaf_uuid, request_id, copy_key,
-        blake2b(data, digest_size=8).digest(), tuple(notes), _recognised(found, type_, session_id, leaf_uuid),
+        _title(found, type_, kind, text, message, leaf_uuid), leaf_uuid, request_id, tuple(notes),
+        _recognised(found, type_, session_id, leaf_uuid),
         kind == "error" and type_ == "system" and _exhausted(found),
     )  # fmt: skip
 
@@ -233,12 +225,6 @@ def _agent_usage(found: Found, notes: list[str]) -> tuple[tuple[str | None, Usag
         return ()
     message_id = text_field(inner, "id", notes, "message.id")
     return ((message_id, usage.read(inner["usage"], notes)),) if message_id else ()
-
-
-def _copy_key(found: Found, type_: str, head: str) -> bytes:
-    is_message = type_ == "user" or type_ == "assistant"
-    payload = found.get("message") if is_message else [*map(found.get, INVARIANT)]
-    return blake2b(head.encode() + orjson.dumps(payload), digest_size=8).digest()
 
 
 def _recognised(found: Found, type_: str, session_id: str | None, leaf_uuid: str | None) -> bool:

@@ -21,6 +21,7 @@ from observatory.core.errors import StoreError
 from observatory.core.events import Draft, Event, text_frame
 from observatory.core.replies import rfc3339
 from observatory.ingest.books import Books
+from observatory.ingest.copies import MARGIN_MS, Copies
 from observatory.ingest.health import Health
 from observatory.ingest.journal import Journal
 from observatory.ingest.ledger import Ledger
@@ -61,9 +62,10 @@ class Ingest:
         self._changes = changes
         self._wall_ms = wall_ms
         self._health = Health(wall_ms)
-        self._books = Books(Ledger(archive), archive.machine_id, random.getrandbits)
-        self._journal = Journal(archive, self._books, {source.path: source for source in archive.sources()})
-        self._scanned = archive.scanned_roots()
+        copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
+        self._books = Books(Ledger(archive), archive.machine_id, copies, random.getrandbits)
+        known = {source.path: source for source in archive.sources()}
+        self._journal = Journal(archive, self._books, known, archive.scanned_roots())
         self._was_clean = archive.was_clean
         self._hot: dict[str, int] = {}  # path → when the change was detected, in the order of the hints
         self._cold: list[tuple[int, str]] = []  # (mtime_ns, path) of history still to be read, oldest first
@@ -79,11 +81,8 @@ class Ingest:
                 await trio.lowlevel.checkpoint()
             else:
                 await self._absorb(await self._changes.receive())
-            while True:
-                try:
-                    await self._absorb(self._changes.receive_nowait())
-                except trio.WouldBlock:
-                    break
+            while self._changes.statistics().current_buffer_used:
+                await self._absorb(self._changes.receive_nowait())
             await self._turn()
 
     def gauges(self) -> dict[str, int]:
@@ -108,7 +107,7 @@ class Ingest:
                 self._books.pending.append(entry)
         if self._books.pending:
             log.info("books.catching_up", files=len(self._books.pending))
-            await self._close_books(self._journal.begin())
+            await self._close_books(Batch())
 
     # -- hints ---------------------------------------------------------------------------------------------------------
 
@@ -130,7 +129,7 @@ class Ingest:
 
     async def _root(self, scan: RootScanned) -> None:
         """The first look at a root in this process: what is new, what has changed, what is gone."""
-        first_scan, now_ns, sources = scan.root not in self._scanned, time.monotonic_ns(), self._journal.sources
+        first_scan, now_ns, sources = scan.root not in self._journal.roots, time.monotonic_ns(), self._journal.sources
         new: list[SourceRow] = []
         for file in scan.files:
             source, state = sources.get(file.path), FileState(*attrs.astuple(file.stat))
@@ -148,7 +147,7 @@ class Ingest:
             await self._commit(Batch(sources={source.id: source for source in new[start : start + ROWS_A_SCAN]}))
         sources |= {source.path: source for source in new}
         await self._commit(Batch(scanned_roots=[scan.root]))
-        self._scanned.add(scan.root)
+        self._journal.roots.add(scan.root)
         self._cold.extend((source.state.mtime_ns, source.path) for source in new)
         self._cold.sort()
         log.info("root.scanned", root=scan.root, files=len(scan.files), new=len(new), first=first_scan)
@@ -157,50 +156,49 @@ class Ingest:
 
     async def _turn(self) -> None:
         """Journal what the hints are about, or a piece of history; then the books, unless more lines wait."""
-        batch, detected = self._journal.begin(), time.monotonic_ns()
-        now = rfc3339(self._wall_ms())
+        batch, detected = Batch(), time.monotonic_ns()
         if self._hot:
             detected = next(iter(self._hot.values()))
-            together = self._read_live(batch, now)
+            together = self._read_live(batch)
         else:
-            together = bool(self._cold) and self._read_history(batch, now)
-        self._health.set("files", "degraded" if self._journal.unreadable else "ok", _some(self._journal.unreadable))
-        if not together and (batch.records or batch.drafts):
+            together = bool(self._cold) and self._read_history(batch)
+        if not together and batch.records:
             records, read_ns = len(batch.drafts), time.monotonic_ns()
             events = await self._commit(batch)
             await self._publish(events, Journey(detected, read_ns, time.monotonic_ns(), records))
-            await trio.lowlevel.checkpoint()  # the Router and the clients first; the books have time
-            batch = self._journal.begin()
+            batch = Batch()
         if together or not self._hot or len(self._books.pending) >= PENDING_ENTRIES:
             await self._close_books(batch, detected)
 
-    def _read_live(self, batch: Batch, now: str) -> bool:
+    def _read_live(self, batch: Batch) -> bool:
         """Read the files that were hinted at; returns whether their books belong to the same transaction."""
         together, size = False, 0
         for path in list(self._hot)[:FILES_A_TURN]:
             hinted_ns = self._hot.pop(path)
-            entry, more = self._journal.read(path, self._root_of(path))
+            entry, more = self._journal.read(path)
             if more:
                 self._hot[path] = hinted_ns  # again, behind the others
             if entry is not None:
-                together |= self._journal.journal(batch, entry, now)
+                together |= self._journal.journal(batch, entry, self._wall_ms())
                 size += sum(item.span for item in entry.items)
             if size >= BYTES_A_TURN:
                 break
         return together
 
-    def _read_history(self, batch: Batch, now: str) -> bool:
+    def _read_history(self, batch: Batch) -> bool:
         path = self._cold[-1][1]
-        entry, more = self._journal.read(path, self._root_of(path))
+        entry, more = self._journal.read(path)
         source = self._journal.sources.get(path)
         if not more or source is None or source.offset >= source.backfill_until:
             self._cold.pop()
             if more:
                 self._hot[path] = time.monotonic_ns()
-        return entry is not None and self._journal.journal(batch, entry, now)
+        return entry is not None and self._journal.journal(batch, entry, self._wall_ms())
 
     async def _close_books(self, batch: Batch, detected: int = 0) -> None:
         records = len(batch.drafts)
+        unreadable = self._journal.unreadable
+        self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
         if self._books.pending or (self._books.unannounced and not self._cold):
             self._books.close(batch, rfc3339(self._wall_ms()), history_done=not self._cold)
         if self._health.news:
@@ -211,15 +209,14 @@ class Ingest:
         events = await self._commit(batch)
         await self._publish(events, Journey(detected, read_ns, time.monotonic_ns(), records) if records else None)
 
-    def _root_of(self, path: str) -> str:
-        return max((root for root in self._scanned if path.startswith(root + "/")), key=len, default="/")
-
     # -- commit and publish --------------------------------------------------------------------------------------------
 
     async def _publish(self, events: tuple[Event, ...], journey: Journey | None) -> None:
         if events:
             routed = tuple(Routed(event.seq, event.topics, text_frame(event.payload)) for event in events)
-            await self._router.post(Publish(routed, journey))
+            publish = Publish(routed, journey)
+            await self._router.post(publish)
+            await publish.done.wait()  # the clients first: what this task does next can wait
 
     async def _commit(self, batch: Batch) -> tuple[Event, ...]:
         """Commit, however long the disk is full or the file locked: the transcripts are the buffer meanwhile."""

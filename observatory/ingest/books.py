@@ -13,6 +13,7 @@ from observatory.core.events import Draft
 from observatory.core.project import Project, update
 from observatory.core.replies import rfc3339
 from observatory.core.transcript import Record
+from observatory.ingest.copies import Copies
 from observatory.ingest.items import Item, public_id
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.projects import project_for
@@ -36,6 +37,7 @@ class Books:
 
     ledger: Ledger
     machine_id: str
+    copies: Copies
     random_bits: Callable[[int], int]  # for event ids
     pending: list[Entry] = attrs.field(factory=list)
     unannounced: set[str] = attrs.field(factory=set)  # projects whose history is in, but not told of yet
@@ -81,6 +83,7 @@ class Books:
                 draft = self._file_event(entry.source, entry.event, now)
                 (first if entry.event == "created" else last).append(draft)
         before = self.ledger.take(batch)
+        batch.copies = self.copies.take(now)
         for conversation_id, announced in touched.items():
             self._conversation_event(conversation_id, announced, before.conversations, first, last)
         told_anew = self.unannounced if history_done else set()

@@ -1,12 +1,12 @@
 """The values of a chunk of a file, with what is known about each: history, copy of a fork, known from before."""
 
 from collections.abc import Callable
-from hashlib import blake2b
 
 import attrs
 
 from observatory.core import usage
 from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord
+from observatory.core.copy_key import digest
 from observatory.core.lines import Line
 from observatory.core.transcript import Malformed, Record, malformed, parse
 from observatory.core.usage import Usage
@@ -14,7 +14,7 @@ from observatory.ingest.reading import Oversize
 
 Value = Record | Malformed
 NOT_LIVE = Flag.BACKFILL | Flag.COPY | Flag.KNOWN
-IsCopy = Callable[[int, int], bool]  # (copy key, source id) → another file holds the original
+IsCopy = Callable[[str, str | None, bytes, int], bool]  # (uuid, stamp, body, source id) → another file held it first
 
 
 @attrs.define
@@ -46,11 +46,17 @@ class Known:
 
     counts: dict[int, int] = attrs.field(factory=dict)
 
-    def take(self, digest: int) -> bool:
+    def add(self, body: bytes) -> None:
+        """A line that was there before."""
+        key = digest(body)
+        self.counts[key] = self.counts.get(key, 0) + 1
+
+    def take(self, body: bytes) -> bool:
         """Whether a line was there before; each is taken once."""
-        left = self.counts.get(digest, 0)
+        key = digest(body)
+        left = self.counts.get(key, 0)
         if left:
-            self.counts[digest] = left - 1
+            self.counts[key] = left - 1
         return left > 0
 
 
@@ -80,10 +86,10 @@ def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
 
 def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: IsCopy) -> int:
     flags = int(Flag.BACKFILL) if value.offset < source.backfill_until else 0
-    if known.counts and known.take(_digest(value, body)):
+    if known.counts and known.take(body):
         flags |= Flag.KNOWN
     if isinstance(value, Record):
-        if value.copy_key is not None and is_copy(signed(value.copy_key), source.id):
+        if value.uuid is not None and is_copy(value.uuid, value.timestamp, body, source.id):
             flags |= Flag.COPY
         if value.is_sidechain:
             flags |= Flag.SIDECHAIN
@@ -104,25 +110,13 @@ def row_of(source: SourceRow, item: Item, conversation_id: str | None) -> Record
     value = item.value
     place = (source.id, source.generation, value.offset, value.length, item.span, item.line, conversation_id)
     if isinstance(value, Malformed):
-        digest = _digest(value, item.body)
-        return RecordRow(*place, "", "error", None, None, None, item.flags, value.reason, None, digest, item.body)
+        return RecordRow(*place, "", "error", None, None, None, item.flags, value.reason, item.body)
     message_id = value.message.message_id if value.message is not None else None
-    copy_key = None if value.copy_key is None else signed(value.copy_key)
     return RecordRow(
-        *place, value.type, value.kind, value.uuid, message_id, value.timestamp, item.flags, None, copy_key,
-        signed(value.digest), item.body,
-    )  # fmt: skip
+        *place, value.type, value.kind, value.uuid, message_id, value.timestamp, item.flags, None, item.body
+    )
 
 
 def public_id(source: SourceRow, offset: int) -> str:
     """A record's id on the wire."""
     return f"{source.id}-{source.generation}-{offset}"
-
-
-def _digest(value: Value, body: bytes) -> int:
-    return signed(value.digest if isinstance(value, Record) else blake2b(body, digest_size=8).digest())
-
-
-def signed(digest: bytes) -> int:
-    """SQLite's integers are signed."""
-    return int.from_bytes(digest, "big", signed=True)

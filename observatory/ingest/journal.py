@@ -7,6 +7,7 @@ from observatory.core import message_added
 from observatory.core.batch import MAX_GENERATION, Batch, FileState, Flag, SourceRow
 from observatory.core.conversation import Conversation
 from observatory.core.events import Draft
+from observatory.core.replies import rfc3339
 from observatory.core.transcript import Record
 from observatory.ingest import reading
 from observatory.ingest.books import Books, Entry, FileEvent
@@ -25,16 +26,11 @@ class Journal:
     archive: Archive
     books: Books
     sources: dict[str, SourceRow] = attrs.field(factory=dict)
+    roots: set[str] = attrs.field(factory=set)  # those whose first scan is done
     unreadable: dict[str, str] = attrs.field(factory=dict)  # path → reason
     nul_lines: int = 0
     _searched: dict[int, int] = attrs.field(factory=dict)  # source id → bytes of a long torn line without a newline
     _known: dict[int, Known] = attrs.field(factory=dict)
-    _copy_keys: dict[int, int] = attrs.field(factory=dict)  # of the batch in the making → source id
-
-    def begin(self) -> Batch:
-        """A new batch."""
-        self._copy_keys.clear()
-        return Batch()
 
     def new_source(self, path: str, root: str, state: FileState, backfill_until: int) -> SourceRow:
         """A row for a file not seen before."""
@@ -54,7 +50,7 @@ class Journal:
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def read(self, path: str, root: str) -> tuple[Entry | None, bool]:
+    def read(self, path: str) -> tuple[Entry | None, bool]:
         """What is new in a file, and whether there is more to read at once. None: nothing was to be done."""
         source = self.sources.get(path)
         chunk = self._chunk(source, path)
@@ -65,7 +61,7 @@ class Journal:
             is_new, source = source.missing, self._next_generation(source)
             return self._entry(source, reading.read(path, 0), is_new=is_new)
         if source is None:
-            return self._entry(self.new_source(path, root, chunk.state, 0), chunk, is_new=True)
+            return self._entry(self.new_source(path, self._root_of(path), chunk.state, 0), chunk, is_new=True)
         if not (chunk.consumed or chunk.searched or source.missing or chunk.state.size != source.state.size):
             return None, False
         return self._entry(source, chunk, is_new=source.missing)
@@ -83,7 +79,7 @@ class Journal:
         else:
             self._searched.pop(source.id, None)
         known = self._known.get(source.id, NOTHING_KNOWN)
-        items = items_of(source, chunk.lines, known, self._is_copy)
+        items = items_of(source, chunk.lines, known, self.books.copies.is_copy)
         self.nul_lines += len(chunk.lines) > len(items)
         after = _advanced(source, chunk, len(items))
         self.sources[after.path] = after
@@ -92,10 +88,6 @@ class Journal:
         event: FileEvent | None = "created" if is_new else None if history else "modified"
         return Entry(after, items, announced, event), chunk.more
 
-    def _is_copy(self, copy_key: int, source_id: int) -> bool:
-        first = self._copy_keys.setdefault(copy_key, source_id)
-        return first != source_id or self.archive.holds_elsewhere(copy_key, source_id)
-
     def _next_generation(self, source: SourceRow) -> SourceRow:
         """The content was replaced or cut: read it anew, and publish only what was not there before."""
         if source.generation == MAX_GENERATION:  # record keys have no room for more: go on under another source id
@@ -103,8 +95,8 @@ class Journal:
             source = attrs.evolve(source, id=self.archive.new_source_id(), generation=-1)
         log.info("file.replaced", path=source.path, generation=source.generation + 1)
         known = Known()
-        for digest in self.archive.digests(source.id):
-            known.counts[digest] = known.counts.get(digest, 0) + 1
+        for body in self.archive.bodies(source.id):
+            known.add(body)
         self._known[source.id] = known
         return attrs.evolve(source, generation=source.generation + 1, offset=0, backfill_until=0)
 
@@ -123,16 +115,19 @@ class Journal:
         self.sources[path] = gone
         return Entry(gone, [], announced=True, event="deleted")
 
+    def _root_of(self, path: str) -> str:
+        return max((root for root in self.roots if path.startswith(root + "/")), key=len, default="/")
+
     # -- journalling ---------------------------------------------------------------------------------------------------
 
-    def journal(self, batch: Batch, entry: Entry, now: str) -> bool:
+    def journal(self, batch: Batch, entry: Entry, now_ms: int) -> bool:
         """Put an entry's records and message_added events into the batch, and the entry into the books' queue.
 
         Returns whether the books must be closed in the same transaction: a file was recognised, its history came in,
         or its project became known.
         """
         together = not entry.announced or entry.event in ("created", "deleted")
-        conversation, adopted = self._conversation(entry, now)
+        conversation, adopted = self._conversation(entry, now_ms)
         key = conversation.id if conversation is not None else None
         batch.records.extend(row_of(entry.source, item, key) for item in entry.items if not item.stored)
         if adopted:
@@ -141,14 +136,14 @@ class Journal:
             entry.items = [*adopted, *entry.items]
         if conversation is not None:
             if conversation.cwd is None and (cwd := _first_cwd(entry.items)):
-                conversation = upgrade(self.books.ledger, conversation, cwd, now)
+                conversation = upgrade(self.books.ledger, conversation, cwd, rfc3339(now_ms))
                 together = True
             self._count(conversation.id, entry.items)
             self._publish(batch, conversation, entry)
         self.books.pending.append(entry)
         return together
 
-    def _conversation(self, entry: Entry, now: str) -> tuple[Conversation | None, list[Item]]:
+    def _conversation(self, entry: Entry, now_ms: int) -> tuple[Conversation | None, list[Item]]:
         """The entry's conversation, opened if the file is recognised now; with what waited for that."""
         source = entry.source
         if source.conversation_id is not None:
@@ -158,7 +153,7 @@ class Journal:
         waiting = [stored_item(record) for record in self.archive.waiting(source.id)] if source.lines else []
         if not any(isinstance(i.value, Record) and i.value.recognised for i in (*waiting, *entry.items)):
             return None, []
-        conversation = self.books.open(source, [*waiting, *entry.items], now)
+        conversation = self.books.open(source, [*waiting, *entry.items], rfc3339(now_ms))
         entry.source = attrs.evolve(source, conversation_id=conversation.id)
         self.sources[source.path] = entry.source
         return conversation, waiting
@@ -197,11 +192,8 @@ def _replaced(source: SourceRow, state: FileState) -> bool:
 def _advanced(source: SourceRow, chunk: Chunk, items: int) -> SourceRow:
     offset = source.offset + chunk.consumed
     torn_history = not chunk.more and offset < source.backfill_until  # the rest of that line is yet to be written: live
-    return attrs.evolve(
-        source,
-        state=chunk.state,
-        offset=offset,
-        lines=source.lines + items,
-        backfill_until=offset if torn_history else source.backfill_until,
-        missing=False,
+    backfill_until = offset if torn_history else source.backfill_until
+    lines, conversation = source.lines + items, source.conversation_id
+    return SourceRow(
+        source.id, source.path, source.root, chunk.state, source.generation, offset, backfill_until, lines, conversation
     )

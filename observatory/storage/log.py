@@ -1,6 +1,7 @@
 """EventLog: records and events in one SQLite file, written by one connection, one transaction a batch."""
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loo
 
 _INSERT_RECORD = (
     "INSERT OR IGNORE INTO records (id, length, span, line, conversation_id, type, kind, uuid, message_id, timestamp,"
-    f" flags, error, copy_key, digest, body, codec) VALUES ({', '.join('?' * 16)})"
+    f" flags, error, body, codec) VALUES ({', '.join('?' * 14)})"
 )
 _SOURCE_COLUMNS = (
     "id, path, root, dev, ino, size, mtime_ns, ctime_ns,"
@@ -148,6 +149,8 @@ class EventLog:
         if batch.tool_calls:
             calls = ((t.conversation_id, t.tool_use_id, t.name, t.record) for t in batch.tool_calls.values())
             many("INSERT OR IGNORE INTO tool_calls VALUES (?, ?, ?, ?)", calls)
+        if batch.copies:
+            many("INSERT OR IGNORE INTO copies VALUES (?, ?)", batch.copies.items())
         if batch.scanned_roots:
             many("INSERT OR IGNORE INTO roots VALUES (?, ?)", ((root, now_ms) for root in batch.scanned_roots))
 
@@ -230,10 +233,10 @@ class EventLog:
         query = "SELECT 1 FROM tool_calls WHERE conversation_id = ? AND tool_use_id = ?"
         return self._one(query, conversation_id, tool_use_id) is not None
 
-    def holds_elsewhere(self, copy_key: int, source_id: int) -> bool:
-        """Whether another file holds the original of a line with this copy key."""
-        query = "SELECT 1 FROM records WHERE copy_key = ? AND (id < ? OR id >= ?)"
-        return self._one(query, copy_key, *_range(source_id)) is not None
+    def first_holder(self, copy_key: int) -> int | None:
+        """The source in which a line with this copy key was first seen."""
+        row = self._one("SELECT source_id FROM copies WHERE copy_key = ?", copy_key)
+        return None if row is None else row[0]
 
     def waiting(self, source_id: int) -> list[StoredRecord]:
         """A source's records that wait for it to be recognised, in order."""
@@ -249,10 +252,10 @@ class EventLog:
         query = f"SELECT id, span, line, flags, body FROM records WHERE {where} ORDER BY id"
         return [StoredRecord(split_key(key)[2], *rest) for key, *rest in self._db.execute(query, values)]
 
-    def digests(self, source_id: int) -> list[int]:
-        """Digests of all records of a source, with repetitions: what a new generation may repeat."""
-        rows = self._db.execute("SELECT digest FROM records WHERE id >= ? AND id < ?", _range(source_id))
-        return [digest for (digest,) in rows]
+    def bodies(self, source_id: int) -> Iterator[bytes]:
+        """Bodies of all records of a source, of every generation."""
+        rows = self._db.execute("SELECT body FROM records WHERE id >= ? AND id < ?", _range(source_id))
+        return (body for (body,) in rows)
 
     def _one(self, query: str, *values: str | int) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
@@ -267,7 +270,7 @@ def _range(source_id: int) -> tuple[int, int]:
 def _record_values(row: RecordRow) -> tuple[Any, ...]:
     return (
         row.key, row.length, row.span, row.line, row.conversation_id, row.type, row.kind, row.uuid, row.message_id,
-        row.timestamp, row.flags, row.error, row.copy_key, row.digest, row.body, RAW,
+        row.timestamp, row.flags, row.error, row.body, RAW,
     )  # fmt: skip
 
 

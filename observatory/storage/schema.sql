@@ -1,6 +1,6 @@
 -- Version 1. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
 -- was published (trimmed by retention). A live line writes its record and its event in one transaction, the journal; what
--- follows from records (sources, conversations, projects, usage, tool_calls) are the books, written with their own events
+-- follows from records (sources, conversations, projects, usage, tool_calls, copies) are the books, written with their own events
 -- right after. sources.offset says how far the books are: records beyond it are folded in at the next start.
 -- Every index on records or events costs each line a page in the WAL before it is published: it must earn its keep.
 
@@ -44,12 +44,14 @@ CREATE TABLE records (         -- every line ever read
     timestamp       TEXT,               -- the transcript's own
     flags           INTEGER NOT NULL,   -- 1 copy, 2 known from an earlier generation, 4 sidechain, 8 meta, 16 backfill
     error           TEXT,               -- why the line could not be parsed
-    copy_key        INTEGER,            -- hash of what a fork's copy of a line keeps
-    digest          INTEGER NOT NULL,   -- hash of the line's bytes
     codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read
     body            BLOB NOT NULL
 );
-CREATE INDEX records_by_copy_key ON records(copy_key) WHERE copy_key IS NOT NULL;
+
+CREATE TABLE copies (          -- which file a line was first seen in: a later file that holds it too is a fork or a resume
+    copy_key        INTEGER PRIMARY KEY,  -- core/copy_key.py
+    source_id       INTEGER NOT NULL
+);
 
 CREATE TABLE usage (           -- per API message and conversation, each field's maximum over the lines that carry the id
     message_id      TEXT NOT NULL,

@@ -1,7 +1,7 @@
 """The core over real transcripts: totals as published in their README. Set OBSERVATORY_SAMPLES to point elsewhere."""
 
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -73,19 +73,6 @@ def test_tokens_are_the_maximum_per_field_and_message(samples: dict[str, list[Re
                 known[message_id] = maximum
             total = usage.add(total, growth)
     assert total == TOKENS
-
-
-def test_lines_that_only_share_a_made_up_uuid_are_told_apart(samples: dict[str, list[Record | Malformed]]) -> None:
-    keys: dict[str, set[bytes | None]] = defaultdict(set)
-    places: dict[str, set[str]] = defaultdict(set)
-    for path, record in records(samples):
-        if record.uuid is not None:
-            keys[record.uuid].add(record.copy_key)
-            places[record.uuid].add(path)
-    shared = {uuid for uuid, paths in places.items() if len(paths) > 1}
-    assert all(len(uuid) < 36 for uuid in shared)
-    assert len(shared) == 8
-    assert all(len(keys[uuid]) == len(places[uuid]) for uuid in shared)
 
 
 def test_every_message_added_encodes_within_its_limit(samples: dict[str, list[Record | Malformed]]) -> None:

@@ -4,13 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from observatory.core.blocks import Message, ToolCall, ToolResult
 from observatory.core.lines import Line
 from observatory.core.titles import Title
-from observatory.core.transcript import Malformed, Record, malformed, parse
+from observatory.core.transcript import Record, parse
 from observatory.core.usage import Usage
 
 T = "2026-11-22T21:00:00.100Z"
@@ -311,89 +309,3 @@ def test_the_last_retry_is_told_from_the_first(change: dict[str, Any], exhausted
 )
 def test_some_lines_prove_whose_file_it_is(found: dict[str, Any], recognised: bool) -> None:
     assert record(found).recognised is recognised
-
-
-def test_a_forks_copy_has_the_same_key_whatever_was_rewritten_around_it() -> None:
-    copy = user("hello", sessionId="s2", cwd="/elsewhere", version="9", gitBranch="x", sessionKind="bg", forkedFrom={})
-    assert copy.copy_key == user("hello").copy_key
-    assert copy.digest != user("hello").digest
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (user("hello"), user("other")),
-        (user("hello"), user("hello", timestamp="2026-11-22T21:00:00.101Z")),
-        (user("hello"), assistant("hello")),
-        (user("hello"), user("hello", uuid="u2")),
-        (
-            record({**ENVELOPE, "type": "progress", "data": {"output": "a"}}),
-            record({**ENVELOPE, "type": "progress", "data": {"output": "b"}}),
-        ),
-        (
-            record({**ENVELOPE, "type": "attachment", "attachment": {"type": "a"}}),
-            record({**ENVELOPE, "type": "attachment", "attachment": {"type": "b"}}),
-        ),
-        (
-            record({**ENVELOPE, "type": "system", "subtype": "a"}),
-            record({**ENVELOPE, "type": "system", "subtype": "b"}),
-        ),
-    ],
-)
-def test_an_unrelated_line_under_the_same_uuid_has_another_key(one: Record, other: Record) -> None:
-    assert one.copy_key != other.copy_key
-    assert one.copy_key is not None
-    assert len(one.copy_key) == len(one.digest) == 8
-
-
-def test_without_uuid_there_is_no_copy_key() -> None:
-    assert user("hello", uuid=None).copy_key is None
-
-
-@pytest.mark.parametrize("data", [b'"massive error"', b"42", b"[1]", b"null", b"true"])
-def test_json_that_is_no_object_is_malformed(data: bytes) -> None:
-    assert parse(Line(3, len(data), data)) == (Malformed(3, len(data), "not an object", data.decode()),)
-
-
-def test_a_malformed_line_shows_its_first_kilobyte() -> None:
-    assert malformed(1, 5000, "oversize", b"x" * 1023 + "é".encode() * 9) == Malformed(
-        1, 5000, "oversize", "x" * 1023 + "\ufffd"
-    )
-
-
-def test_lone_surrogates_and_broken_utf_8_are_readable() -> None:
-    data = b'{"type":"user","message":{"content":"a\\ud800b\xff"}}'
-    [found] = parse(Line(0, len(data), data))
-    assert isinstance(found, Record)
-    assert found.anomalies == ("surrogate", "utf-8")
-    assert found.message is not None
-    assert found.message.content == "a\ufffdb\ufffd"
-
-
-VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)
-TYPES = st.sampled_from(["user", "assistant", "system", "progress", "attachment", "summary", "ai-title", "x"])
-KEYS = (
-    *("message", "uuid", "timestamp", "sessionId", "data", "attachment", "content"),
-    *("subtype", "error", "origin", "leafUuid", "aiTitle", "isMeta"),
-)
-BLOCK = st.fixed_dictionaries(
-    {"type": st.sampled_from(["text", "tool_use", "tool_result", "thinking"])},
-    optional=dict.fromkeys(("text", "id", "name", "input", "tool_use_id", "content", "is_error"), VALUES),
-)
-MESSAGE = st.fixed_dictionaries({}, optional={"content": st.lists(BLOCK | VALUES, max_size=3), "usage": VALUES})
-OBJECTS = st.fixed_dictionaries({"type": TYPES}, optional=dict.fromkeys(KEYS, MESSAGE | VALUES))
-
-
-@given(OBJECTS)
-def test_no_field_of_any_shape_is_an_exception(found: dict[str, Any]) -> None:
-    record(found)
-
-
-@given(st.binary() | st.binary().map(lambda tail: b'{"type":"user","uuid":"' + tail))
-def test_no_bytes_are_an_exception(data: bytes) -> None:
-    for value in parse(Line(0, len(data), data)):
-        assert 0 <= value.offset <= value.offset + value.length <= len(data)

@@ -14,6 +14,7 @@ from observatory.core.batch import (
     FileState,
     RecordRow,
     SourceRow,
+    StoredRecord,
     ToolCallRow,
     record_key,
     split_key,
@@ -41,7 +42,7 @@ def drafts(count: int) -> Batch:
 
 
 def record(offset: int, source: int = 1, **changes: object) -> RecordRow:
-    row = RecordRow(source, 0, offset, 10, 0, "c", "user", "prompt", "u", None, None, 0, None, offset, offset, b"{}")
+    row = RecordRow(source, 0, offset, 10, 11, 0, "c", "user", "prompt", "u", None, None, 0, None, b"{}")
     return attrs.evolve(row, **changes)  # type: ignore[arg-type]
 
 
@@ -89,6 +90,7 @@ def test_records_and_rows_are_stored_with_the_events(log: EventLog, tmp_path: Pa
         conversations={"c": conversation()},
         projects={"p": project()},
         usage={("m", "c"): ConversationUsage(True, Usage(1, 2, 3, 4))},
+        copies={-7: 1},
         tool_calls={("c", "t"): ToolCallRow("c", "t", "Bash", "1-0-0")},
         scanned_roots=["/r"],
     )
@@ -102,8 +104,8 @@ def test_records_and_rows_are_stored_with_the_events(log: EventLog, tmp_path: Pa
     assert log.project_ids() == {"p"}
     assert log.usage("m") == {"c": ConversationUsage(True, Usage(1, 2, 3, 4))}
     assert log.has_tool_call("c", "t")
-    assert log.waiting(1) == [(11, 0, 0, b"{}")]
-    assert sorted(log.digests(1)) == [0, 11]
+    assert log.waiting(1) == [StoredRecord(11, 11, 0, 0, b"{}")]
+    assert list(log.bodies(1)) == [b"{}", b"{}"]
     assert [log.conversation("x"), log.project("x"), log.project_at("x"), log.project_in("x")] == [None] * 4
 
 
@@ -123,7 +125,7 @@ def test_a_row_with_a_known_key_is_updated(log: EventLog) -> None:
 def test_the_same_line_twice_is_one_record(log: EventLog) -> None:
     log.append(Batch(records=[record(0), record(0)]), NOW)
     log.append(Batch(records=[record(0)]), NOW)
-    assert log.digests(1) == [0]
+    assert list(log.bodies(1)) == [b"{}"]
 
 
 def test_waiting_records_are_adopted(log: EventLog) -> None:
@@ -133,12 +135,29 @@ def test_waiting_records_are_adopted(log: EventLog) -> None:
     assert len(log.waiting(2)) == 1
 
 
-def test_a_copy_is_one_that_another_file_holds(log: EventLog) -> None:
-    log.append(Batch(records=[record(0, copy_key=-7)]), NOW)
-    assert log.holds_elsewhere(-7, 2)
-    assert log.holds_elsewhere(-7, 0)
-    assert not log.holds_elsewhere(-7, 1)
-    assert not log.holds_elsewhere(8, 2)
+def test_the_first_holder_of_a_line_stays(log: EventLog) -> None:
+    log.append(Batch(copies={-7: 1, 8: 2}), NOW)
+    log.append(Batch(copies={-7: 3}), NOW)
+    assert [log.first_holder(key) for key in (-7, 8, 9)] == [1, 2, None]
+
+
+def test_records_ahead_of_the_books_are_found(log: EventLog) -> None:
+    source = SourceRow(1, "/f.jsonl", "/r", STATE, offset=11)
+    log.append(Batch(sources={1: source}, records=[record(n * 11) for n in range(4)]), NOW)
+    log.append(Batch(records=[record(33, source=2)]), NOW)
+    assert [ahead.offset for ahead in log.ahead(source)] == [11, 22, 33]
+
+
+def test_the_store_knows_whether_the_last_process_ended_in_order(tmp_path: Path) -> None:
+    first = EventLog(tmp_path, "b")
+    assert first.was_clean
+    killed = EventLog(tmp_path, "b")
+    assert not killed.was_clean
+    killed.close()
+    first._db.close()
+    again = EventLog(tmp_path, "b")
+    assert again.was_clean
+    again.close()
 
 
 def test_a_record_key_is_one_number_that_orders_by_source_generation_and_offset() -> None:
