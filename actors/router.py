@@ -1,11 +1,11 @@
 """Router: resolves topics to clients and offers them frames; it never waits for a client.
 
-Its task is the only one that touches the index. Others put commands into its inbox; what must be decided between two
-messages (a start position, a confirmation) is passed in as a function and called at its turn.
+Others give it commands, which it handles one after the other. What must be decided between two messages (a start
+position, a confirmation) is passed in as a function and called at its turn.
 """
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Generic, Protocol, TypeVar, assert_never
 
 import attrs
@@ -113,7 +113,7 @@ class RouterStatistics:
 
 
 class Router(Generic[T]):
-    """Topic → clients. Only `run`'s task touches the state; `post` and `turn` are for the others.
+    """Topic → clients. The others only `post`; one command at a time touches the state.
 
     Args:    everyone: a topic that every client with a position holds. head: last position already in the log.
              clock: nanoseconds. on_routed: called after each Publish that was offered to someone.
@@ -137,30 +137,47 @@ class Router(Generic[T]):
         self._live: set[Client] = set()
         self._recent: deque[Routed[T]] = deque()
         self._recent_bytes = 0
+        self._idle = False  # `run` waits and nothing is queued
 
     async def post(self, command: Command[T]) -> None:
-        """Put a command into the inbox; waits while it is full."""
+        """Give the Router a command; waits while the inbox is full.
+
+        An idle Router handles it at once, in the poster's task: a mailbox without a queue costs no task switch. One
+        command at a time touches the state, in the order of posting, either way.
+        """
+        if self._idle and self._handle(command):
+            return
+        self._idle = False
         try:
             self._post.send_nowait(command)
         except trio.WouldBlock:
             await self._post.send(command)
 
     async def run(self) -> None:
-        """Handle commands until cancelled, one after the other."""
+        """Handle what is queued until cancelled, one command after the other."""
+        self._idle = not self._inbox.statistics().current_buffer_used
         async for command in self._inbox:
-            match command:
-                case Publish():
-                    await self._publish(command)
-                case Subscribe():
-                    self._subscribe(command)
-                case Rejoin():
-                    self._rejoin(command)
-                case Unsubscribe():
-                    self._forget(command.client)
-                case At():
-                    command.call(self._place(command.client))
-                case _:
-                    assert_never(command)
+            if not self._handle(command):
+                assert isinstance(command, Publish)
+                await self._publish_to_many(command)
+            self._idle = not self._inbox.statistics().current_buffer_used
+
+    def _handle(self, command: Command[T]) -> bool:
+        """False: it is a Publish to so many that it needs pauses, which only `run` can make."""
+        match command:
+            case Publish():
+                return self._publish(command)
+            case Subscribe():
+                self._subscribe(command)
+            case Rejoin():
+                self._rejoin(command)
+            case Unsubscribe():
+                self._forget(command.client)
+            case At():
+                command.call(self._place(command.client))
+            case _:
+                assert_never(command)
+        return True
 
     def statistics(self) -> RouterStatistics:
         """A snapshot of the registry."""
@@ -236,7 +253,20 @@ class Router(Generic[T]):
 
     # -- publishing ----------------------------------------------------------------------------------------------------
 
-    async def _publish(self, command: Publish[T]) -> None:
+    def _publish(self, command: Publish[T]) -> bool:
+        audiences = self._audiences(command.messages)
+        if sum(len(clients) for clients, _, _ in audiences) > BREATH:
+            return False
+        command.routed_ns = self._clock()
+        refused: list[Client] = []
+        for clients, data, frames in audiences:
+            for client in clients:
+                if not client.offer_nowait(data, frames, command):
+                    refused.append(client)
+        self._conclude(command, refused, bool(audiences))
+        return True
+
+    async def _publish_to_many(self, command: Publish[T]) -> None:
         command.routed_ns = self._clock()
         refused: list[Client] = []
         offers = 0
@@ -247,43 +277,55 @@ class Router(Generic[T]):
                 offers += 1
                 if not offers % BREATH:
                     await trio.lowlevel.checkpoint()
+        self._conclude(command, refused, True)
+
+    def _conclude(self, command: Publish[T], refused: list[Client], reached: bool) -> None:
         for client in refused:
             self._leave(client)
             client.fall_behind(self._head)
         self._head = command.messages[-1].position
         self._remember(command.messages)
         command.done.set()
-        if offers:
+        if reached:
             self._on_routed(command)
 
-    def _audiences(self, messages: Iterable[Routed[T]]) -> Iterable[tuple[Iterable[Client], bytes, int]]:
+    def _audiences(self, messages: Sequence[Routed[T]]) -> list[tuple[Collection[Client], bytes, int]]:
         """Disjoint groups of clients, each with the frames it gets, joined once."""
-        reached: list[tuple[Routed[T], list[dict[Client, None]]]] = []
+        index = self._index
+        reached: list[tuple[bytes, list[dict[Client, None]]]] = []
         for message in messages:
-            holders = [self._index[topic] for topic in message.topics if topic in self._index]
+            holders = [index[topic] for topic in message.topics if topic in index]
             if holders:
-                reached.append((message, holders))
+                reached.append((message.data, holders))
         if not reached:
-            return
-        first = reached[0][1]
-        if all(len(holders) == 1 and holders[0] is first[0] for _, holders in reached):
-            yield first[0], b"".join(message.data for message, _ in reached), len(reached)
-            return
-        masks: dict[Client, int] = {}
-        for bit, (_, holders) in enumerate(reached):
-            for group in holders:
-                for client in group:
-                    masks[client] = masks.get(client, 0) | 1 << bit
-        groups: dict[int, list[Client]] = {}
-        for client, mask in masks.items():
-            groups.setdefault(mask, []).append(client)
-        for mask, clients in groups.items():
-            data = [message.data for bit, (message, _) in enumerate(reached) if mask >> bit & 1]
-            yield clients, b"".join(data), len(data)
+            return []
+        first = reached[0][1][0]
+        for _, holders in reached:
+            if len(holders) != 1 or holders[0] is not first:
+                return _groups(reached)
+        data = reached[0][0] if len(reached) == 1 else b"".join([data for data, _ in reached])
+        return [(first, data, len(reached))]
 
-    def _remember(self, messages: Iterable[Routed[T]]) -> None:
+    def _remember(self, messages: Sequence[Routed[T]]) -> None:
         for message in messages:
             self._recent.append(message)
             self._recent_bytes += len(message.data)
         while len(self._recent) > RECENT_FRAMES or self._recent_bytes > RECENT_BYTES:
             self._recent_bytes -= len(self._recent.popleft().data)
+
+
+def _groups(reached: list[tuple[bytes, list[dict[Client, None]]]]) -> list[tuple[Collection[Client], bytes, int]]:
+    """Clients by the set of messages they get, each message once."""
+    masks: dict[Client, int] = {}
+    for bit, (_, holders) in enumerate(reached):
+        for group in holders:
+            for client in group:
+                masks[client] = masks.get(client, 0) | 1 << bit
+    clients_of: dict[int, list[Client]] = {}
+    for client, mask in masks.items():
+        clients_of.setdefault(mask, []).append(client)
+    groups: list[tuple[Collection[Client], bytes, int]] = []
+    for mask, clients in clients_of.items():
+        frames = [data for bit, (data, _) in enumerate(reached) if mask >> bit & 1]
+        groups.append((clients, b"".join(frames), len(frames)))
+    return groups

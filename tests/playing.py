@@ -10,7 +10,7 @@ import trio
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
-from observatory.client import OpenStream, unwrapped
+from observatory.client.connection import OpenStream, unwrapped
 
 URL = "ws://observatory.test:8000"
 HELLO: dict[str, Any] = {

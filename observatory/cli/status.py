@@ -5,17 +5,27 @@ from typing import Any
 import click
 import orjson
 
-from observatory.client import connect
+from observatory.client.connection import OpenStream, connect
+from observatory.core.client_items import refused
 
 
 async def run(url: str, as_json: bool) -> None:
-    """Ask the server and print. Raises Unreachable."""
-    async with connect(url) as connection:
-        reply = await connection.request("get_status", {})
+    """Ask the server and print. Raises Unreachable, Refused, Closed."""
+    status = await ask(url)
     if as_json:
-        click.echo(orjson.dumps(reply.data, option=orjson.OPT_INDENT_2).decode())
+        click.echo(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode())
     else:
-        click.echo("\n".join(lines(url, reply.data)))
+        click.echo("\n".join(lines(url, status)))
+
+
+async def ask(url: str, open_stream: OpenStream | None = None) -> dict[str, Any]:
+    """The data of the server's `status` reply. Raises Unreachable, Refused, Closed."""
+    async with connect(url, open_stream=open_stream) as connection:
+        reply = await connection.request("get_status")
+    if reply.type == "error":
+        raise refused(reply)
+    status: dict[str, Any] = reply.data
+    return status
 
 
 def lines(url: str, status: dict[str, Any]) -> list[str]:

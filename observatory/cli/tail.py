@@ -8,7 +8,8 @@ from typing import Protocol, TextIO, assert_never
 import attrs
 
 from observatory.cli.terminal import Printer
-from observatory.client import OpenStream, connect, follow
+from observatory.client.connection import OpenStream, connect
+from observatory.client.follow import follow
 from observatory.core.client_items import Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
 from observatory.core.events import Position
 from observatory.core.neutral import neutral_json

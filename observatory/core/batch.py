@@ -1,7 +1,5 @@
 """What one transaction of the log holds: rows and event drafts, decided before anything is written."""
 
-from enum import IntFlag
-
 import attrs
 
 from observatory.core.conversation import Conversation
@@ -24,8 +22,8 @@ def split_key(key: int) -> tuple[int, int, int]:
     return source >> GENERATION_BITS, source & MAX_GENERATION, offset
 
 
-class Flag(IntFlag):
-    """Marks on a record."""
+class Flag:
+    """Marks on a record; plain ints, because operators of an enum cost more than parsing a field."""
 
     COPY = 1  # a fork's or resume's copy of a line that is stored already: archived, not published
     KNOWN = 2  # the same line was read in an earlier generation of this source

@@ -1,6 +1,6 @@
 """What a follower of the log is given, and the frames it comes from.
 
-`Item` is the closed union that `observatory.client.follow` hands out; `Frame` is one message of the wire.
+`Item` is the closed union that `observatory.client.follow.follow` hands out; `Frame` is one message of the wire.
 """
 
 import string

@@ -1,5 +1,6 @@
 """The upgrade request: may this client connect? Pure checks in the order of protocol.md §1."""
 
+import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,6 +15,9 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 CREDENTIAL_KEYS = frozenset({"token", "access_token", "auth", "authorization", "key", "api_key"})
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::[0-9]{1,5})?", re.IGNORECASE)
+
 
 @attrs.frozen
 class Head:
@@ -22,6 +26,7 @@ class Head:
     method: str
     target: str
     headers: Mapping[str, str]
+    version: str = "1.1"
 
 
 @attrs.frozen
@@ -52,10 +57,10 @@ class Accepted:
 
 def check(head: Head, policy: Policy) -> Accepted | Refused:
     """The first failing check answers."""
-    url = urlsplit(head.target)
-    if url.path not in ENDPOINTS or (url.path == "/" and not _is_upgrade(head)):
+    path, _, query_string = head.target.partition("?")
+    if path not in ENDPOINTS or (path == "/" and not _is_upgrade(head)):
         return Refused(404, "NOT_FOUND", "the WebSocket endpoint is /ws")
-    query = parse_qsl(url.query, keep_blank_values=True)
+    query = parse_qsl(query_string, keep_blank_values=True)
     refusal = _check_upgrade(head) or _check_query(query) or _check_host(head, policy) or _check_origin(head, policy)
     if refusal is not None:
         return refusal
@@ -75,10 +80,11 @@ def _check_upgrade(head: Head) -> Refused | None:
     version = (("Sec-WebSocket-Version", "13"),)
     good = (
         head.method == "GET"
+        and head.version == "1.1"
         and _is_upgrade(head)
         and "upgrade" in _tokens(head.headers.get("connection", ""))
         and head.headers.get("sec-websocket-version") == "13"
-        and head.headers.get("sec-websocket-key", "") != ""
+        and _KEY.fullmatch(head.headers.get("sec-websocket-key", "")) is not None
     )
     if not good:
         return Refused(400, "BAD_UPGRADE", "this is a WebSocket endpoint (RFC 6455, version 13)", version)
@@ -108,20 +114,25 @@ def _check_host(head: Head, policy: Policy) -> Refused | None:
 
 
 def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0].lower() + "]"
-    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+    """The name without its port; "" when it is none."""
+    found = _HOST.fullmatch(host)
+    return "" if found is None else found[1].lower()
 
 
 def _check_origin(head: Head, policy: Policy) -> Refused | None:
     origin = head.headers.get("origin")
     if origin is None or origin.lower() in policy.origins:
         return None
-    if origin.lower() != "null":
-        url = urlsplit(origin)
-        mine = head.headers["host"].lower()
-        port = DEFAULT_PORTS.get(url.scheme)
-        here = {mine, f"{mine}:{port}", mine.removesuffix(f":{port}")}
-        if url.netloc.lower() in here:
-            return None
+    if _is_here(origin, head.headers["host"].lower()):
+        return None
     return Refused(403, "ORIGIN_NOT_ALLOWED", "a page of another origin may not connect; --allow-origin adds one")
+
+
+def _is_here(origin: str, host: str) -> bool:
+    """Whether an origin's host and port are those of the Host header, the default port filled in."""
+    try:
+        url = urlsplit(origin)
+    except ValueError:
+        return False
+    port = DEFAULT_PORTS.get(url.scheme)
+    return url.netloc.lower() in {host, f"{host}:{port}", host.removesuffix(f":{port}")}

@@ -32,6 +32,7 @@ class Timing:
 
     ping_interval: float = 25.0
     ping_timeout: float = 10.0
+    handshake: float = 10.0
     first_request: float = 15.0
     close_timeout: float = 5.0
     retry_min_ms: int = 250

@@ -21,7 +21,9 @@ class Usage:
     cache_read_input_tokens: int = 0
 
     def __bool__(self) -> bool:
-        return self != NONE
+        return bool(
+            self.input_tokens or self.output_tokens or self.cache_read_input_tokens or self.cache_creation_input_tokens
+        )
 
 
 NONE = Usage()

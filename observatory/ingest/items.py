@@ -85,7 +85,7 @@ def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
 
 
 def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: IsCopy) -> int:
-    flags = int(Flag.BACKFILL) if value.offset < source.backfill_until else 0
+    flags = Flag.BACKFILL if value.offset < source.backfill_until else 0
     if known.counts and known.take(body):
         flags |= Flag.KNOWN
     if isinstance(value, Record):

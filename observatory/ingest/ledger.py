@@ -114,6 +114,9 @@ class Ledger:
                 overall, own = tokens.add(overall, counts), tokens.add(own, counts)
                 continue
             rows = self._usage_rows(message_id)
+            if not rows and len(record.usage) == 1:  # the usual case: the first line of its message
+                self._count(message_id, conversation_id, ConversationUsage(False, counts))
+                return counts, counts
             known = tokens.NONE
             for row in rows.values():
                 known, _ = tokens.grow(known, row.usage)

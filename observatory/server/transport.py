@@ -7,7 +7,10 @@ import struct
 import trio
 
 from actors.sender import Sender
+from observatory.core.closing import CloseCode
 
+CLOSE_FRAME = 0x88  # first byte of a final close frame
+MAX_REASON = 123  # a control frame's payload is at most 125 bytes, and the code takes two
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a time of 0: closing sends RST
 
 
@@ -45,16 +48,32 @@ class SocketTransport:
 
 
 class ControlStream(trio.abc.Stream):
-    """What trio-websocket gets: reads from the socket (first what was read already), writes through the Sender."""
+    """What trio-websocket gets: reads from the socket (first what was read already), writes through the Sender.
+
+    It is also the gate of the goodbye: one close frame leaves it, whoever says it first, and no byte after that.
+    """
 
     def __init__(
-        self, stream: trio.SocketStream, transport: SocketTransport, sender: Sender, already_read: bytes
+        self,
+        stream: trio.SocketStream,
+        sender: Sender,
+        already_read: bytes,
+        close_seconds: float,
     ) -> None:
         self._stream = stream
-        self._transport = transport
         self._sender = sender
         self._already_read = already_read
+        self._close_seconds = close_seconds
+        self._written = trio.Event()
         self.received_at = trio.current_time()
+        self.said_goodbye = False
+
+    async def drain(self) -> None:
+        """Run the Sender; part of the goodbye, which waits for its end. Raises as `Sender.run`."""
+        try:
+            await self._sender.run()
+        finally:
+            self._written.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next bytes of the peer."""
@@ -68,13 +87,38 @@ class ControlStream(trio.abc.Stream):
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Queue whole frames of the WebSocket layer behind what is queued, and wait until they are written."""
-        await self._sender.send(bytes(data))
+        frame = bytes(data)
+        if frame[0] == CLOSE_FRAME:
+            code, reason = (int.from_bytes(frame[2:4], "big"), frame[4:]) if len(frame) > 2 else (CloseCode.NORMAL, b"")
+            await self.say_goodbye(code, reason.decode())
+        else:
+            await self._sender.send(frame)
+
+    async def say_goodbye(self, code: int, reason: str) -> None:
+        """Write what is queued and the close frame; nothing follows. A peer that does not take them in time is reset.
+
+        The first call counts.
+        """
+        if self.said_goodbye:
+            return
+        self.said_goodbye = True
+        self._sender.reply_nowait(close_frame(code, reason))
+        self._sender.close()
+        with trio.move_on_after(self._close_seconds) as patience:
+            await self._written.wait()
+        if patience.cancelled_caught:
+            self._sender.abort()
 
     async def wait_send_all_might_not_block(self) -> None:
         """The Sender queues; it never blocks here."""
         await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
-        """Close the socket at once."""
-        self._transport.close()
+        """Nothing: whoever made the stream closes the socket, when the goodbye is over."""
         await trio.lowlevel.checkpoint()
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """One unmasked close frame (RFC 6455 §5.5.1)."""
+    payload = code.to_bytes(2, "big") + reason.encode()[:MAX_REASON]
+    return bytes((CLOSE_FRAME, len(payload))) + payload

@@ -3,15 +3,17 @@
 import random
 from http import HTTPStatus
 
+import attrs
 import h11
 import orjson
 import trio
 
 from observatory.core.handshake import Head, Refused
+from observatory.core.replies import PROTOCOL
 
 MAX_HEAD = 16 * 1024
-HEAD_SECONDS = 10.0
-LINGER_SECONDS = 1.0  # time for the peer to read a refusal before the socket is closed
+RECEIVE_BYTES = 4096
+LINGER_SECONDS = 1.0  # time for the peer to read the last bytes before the socket is closed
 BUSY = (1, 10)  # seconds, drawn for Retry-After
 
 
@@ -19,26 +21,38 @@ class Dropped(Exception):
     """The peer did not send a whole head in time, or left."""
 
 
-async def read_head(stream: trio.SocketStream) -> tuple[Head | Refused, bytes]:
-    """The request's head, and all bytes read so far. Raises Dropped."""
+@attrs.frozen
+class Received:
+    """A head, or why it is none, and the bytes that came behind it."""
+
+    head: Head | Refused
+    rest: bytes = b""
+
+
+async def read_head(stream: trio.abc.ReceiveStream, seconds: float) -> Received:
+    """Read one request head within `seconds`. Raises Dropped."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-    received = bytearray()
-    with trio.move_on_after(HEAD_SECONDS):
-        while True:
-            data = await stream.receive_some(4096)
-            if not data:
-                raise Dropped
-            received += data
+    size = 0
+    with trio.move_on_after(seconds):
+        while data := await stream.receive_some(RECEIVE_BYTES):
+            size += len(data)
             try:
                 parser.receive_data(data)
                 event = parser.next_event()
             except h11.RemoteProtocolError as error:
-                too_large = len(received) > MAX_HEAD
-                text = f"the request head is larger than {MAX_HEAD} bytes" if too_large else str(error)
-                return Refused(400, "BAD_REQUEST", text, (("Sec-WebSocket-Version", "13"),)), bytes(received)
+                return Received(_too_large() if size > MAX_HEAD else _bad_request(str(error)))
             if isinstance(event, h11.Request):
-                return _head(event), bytes(received)
+                rest = parser.trailing_data[0]
+                return Received(_too_large() if size - len(rest) > MAX_HEAD else _head(event), rest)
     raise Dropped
+
+
+def _too_large() -> Refused:
+    return _bad_request(f"the request head is larger than {MAX_HEAD} bytes")
+
+
+def _bad_request(text: str) -> Refused:
+    return Refused(400, "BAD_REQUEST", text, (("Sec-WebSocket-Version", "13"),))
 
 
 def _head(request: h11.Request) -> Head:
@@ -46,7 +60,22 @@ def _head(request: h11.Request) -> Head:
     for name, value in request.headers:
         key, text = name.decode("latin-1"), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
-    return Head(request.method.decode("latin-1"), request.target.decode("latin-1"), headers)
+    target, version = request.target.decode("latin-1"), request.http_version.decode("latin-1")
+    return Head(request.method.decode("latin-1"), target, headers, version)
+
+
+def canonical(head: Head, legacy: bool) -> bytes:
+    """A checked head as trio-websocket gets it: only what it needs, so that it cannot judge otherwise than `check`."""
+    lines = [
+        "GET /ws HTTP/1.1",
+        "Host: localhost",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Version: 13",
+        f"Sec-WebSocket-Key: {head.headers['sec-websocket-key']}",
+        *([] if legacy else [f"Sec-WebSocket-Protocol: {PROTOCOL}"]),
+    ]
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
 
 
 def unavailable(code: str, message: str) -> Refused:
@@ -55,7 +84,7 @@ def unavailable(code: str, message: str) -> Refused:
 
 
 async def refuse(stream: trio.SocketStream, refused: Refused) -> None:
-    """Send the answer, then close when the peer has read it."""
+    """Send the answer, then return when the peer has read it."""
     body = orjson.dumps({"error": {"code": refused.code, "message": refused.message}})
     lines = [
         f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}",
@@ -65,10 +94,19 @@ async def refuse(stream: trio.SocketStream, refused: Refused) -> None:
         *(f"{name}: {value}" for name, value in refused.headers),
     ]
     with trio.move_on_after(LINGER_SECONDS):
+        await stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        await linger(stream)
+
+
+async def linger(stream: trio.SocketStream) -> None:
+    """Say that nothing follows, and wait for the peer's end: closing with unread input would reset what it has to read.
+
+    Bounded by LINGER_SECONDS.
+    """
+    with trio.move_on_after(LINGER_SECONDS):
         try:
-            await stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
             await stream.send_eof()
-            while await stream.receive_some(4096):
+            while await stream.receive_some(RECEIVE_BYTES):
                 pass
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return

@@ -1,7 +1,8 @@
 """Committer: one commit at a time, on the loop while commits are fast, in a worker thread while they are slow."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -30,14 +31,18 @@ class Committer:
         self._log = event_log
         self._retention = retention
         self._wall_ms = wall_ms
-        self._turn = trio.Lock()
+        self._busy = False
+        self._waiting = trio.lowlevel.ParkingLot()
         self._limiter = trio.CapacityLimiter(1)
         self._in_thread = 0  # commits still to be made in the thread
         self._checkpointed_head = event_log.position.head
 
     async def append(self, batch: Batch) -> tuple[Event, ...]:
         """Commit a batch. Raises StoreError; then nothing is stored."""
-        async with self._turn:
+        if self._busy:
+            await self._wait_turn()
+        self._busy = True
+        try:
             start = time.perf_counter()
             if self._in_thread:
                 events = await trio.to_thread.run_sync(self._log.append, batch, self._wall_ms(), limiter=self._limiter)
@@ -46,6 +51,27 @@ class Committer:
             slow = time.perf_counter() - start > SLOW_COMMIT
             self._in_thread = CALM_COMMITS if slow else max(0, self._in_thread - 1)
             return events
+        finally:
+            self._release()
+
+    async def _wait_turn(self) -> None:
+        """One user of the log at a time. A trio.Lock would cost the hot path a turn of the loop although it is free."""
+        while self._busy:
+            await self._waiting.park()
+
+    def _release(self) -> None:
+        self._busy = False
+        if self._waiting:
+            self._waiting.unpark()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        await self._wait_turn()
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._release()
 
     async def keep_up(self) -> None:
         """Checkpoints and retention, off the hot path, until cancelled."""
@@ -70,7 +96,7 @@ class Committer:
 
     async def _trim(self) -> None:
         while True:
-            async with self._turn:
+            async with self._turn():
                 trimmed = self._log.trim(self._retention, self._wall_ms())
             if not trimmed:
                 return
@@ -81,7 +107,7 @@ class Committer:
         path = self._log.path
         wal = path.with_name(path.name + "-wal")
         if wal.exists() and wal.stat().st_size > WAL_BOUND:
-            async with self._turn:
+            async with self._turn():
                 await trio.to_thread.run_sync(_checkpoint, path, "RESTART", limiter=self._limiter)
         else:
             await trio.to_thread.run_sync(_checkpoint, path, "PASSIVE", limiter=self._limiter)

@@ -133,16 +133,20 @@ class EventLog:
 
     def _insert_rows(self, batch: Batch, now_ms: int) -> None:
         many = self._db.executemany
-        many(_INSERT_RECORD, map(_record_values, batch.records))
-        many(_UPSERT_SOURCE, map(_source_values, batch.sources.values()))
+        if batch.records:
+            many(_INSERT_RECORD, map(_record_values, batch.records))
+        if batch.sources:
+            many(_UPSERT_SOURCE, map(_source_values, batch.sources.values()))
         if batch.adopted:
             adopt = "UPDATE records SET conversation_id = ? WHERE id >= ? AND id < ? AND conversation_id IS NULL"
             many(adopt, ((conversation, *_range(source)) for source, conversation in batch.adopted))
         encode_row = msgspec.json.encode
-        rows = [(c.id, c.project_id, c.updated_at, encode_row(c)) for c in batch.conversations.values()]
-        many(_UPSERT_CONVERSATION, rows)
-        projects = [(p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()]
-        many(_UPSERT_PROJECT, projects)
+        if batch.conversations:
+            rows = [(c.id, c.project_id, c.updated_at, encode_row(c)) for c in batch.conversations.values()]
+            many(_UPSERT_CONVERSATION, rows)
+        if batch.projects:
+            projects = [(p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()]
+            many(_UPSERT_PROJECT, projects)
         if batch.usage:
             usage = ((*key, int(row.replied), *attrs.astuple(row.usage)) for key, row in batch.usage.items())
             many("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", usage)

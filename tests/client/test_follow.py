@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 from trio_websocket import ConnectionClosed
 
-from observatory.client import QUEUED_ITEMS, Items, follow
+from observatory.client.follow import QUEUED_ITEMS, Items, follow
 from observatory.core.client_items import (
     Closed,
     Connected,

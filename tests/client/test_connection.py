@@ -5,7 +5,7 @@ import trio
 import trio_websocket
 from trio.testing import MockClock, memory_stream_pair
 
-from observatory.client import connect
+from observatory.client.connection import connect
 from observatory.core.client_items import Closed, Refused
 from observatory.core.errors import Unreachable, UsageError
 from observatory.core.events import Position

@@ -1,19 +1,10 @@
-"""The Python client: `connect` for one connection, `follow` for the log through all its connections.
+"""One connection to the server: dial, handshake, frames, requests and their replies."""
 
-    async with follow("ws://127.0.0.1:8765", ["all_conversations"]) as items:
-        async for item in items:
-            match item: ...
-
-All decisions are in `observatory.core.client_state`; here are sockets, the clock and channels. Foreign errors end here:
-what the network or the server does arrives as Unreachable, Refused or Closed.
-"""
-
-import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, assert_never, cast
+from typing import Any, cast
 
 import attrs
 import orjson
@@ -21,25 +12,10 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
-from observatory.core.client_effects import Deliver, Effect, Fail, GiveUp, Leave, Retry, Send, Verdict
-from observatory.core.client_items import (
-    ABNORMAL,
-    Closed,
-    Disconnected,
-    Frame,
-    Item,
-    Refused,
-    closed,
-    parse_frame,
-    refusal,
-    refused,
-)
-from observatory.core.client_progress import Progress
-from observatory.core.client_state import ClientState
+from observatory.core.client_items import ABNORMAL, Closed, Frame, Refused, closed, parse_frame, refusal, refused
 from observatory.core.client_target import Target, parse_target
-from observatory.core.errors import Unreachable, WorldError
+from observatory.core.errors import Unreachable
 from observatory.core.events import Position
-from observatory.core.reconnect import Backoff, Uniform
 
 SUBPROTOCOL = "observatory.v1"
 HANDSHAKE_SECONDS = 10.0  # as long as the server gives a client
@@ -47,8 +23,6 @@ CLOSE_SECONDS = 5.0  # protocol.md §12: an unanswered close becomes a reset
 MESSAGE_BYTES = 64 * 1024 * 1024  # a snapshot of 1,000 conversations, or a 16 MiB broadcast, with room
 RECEIVE_BYTES = 64 * 1024
 QUEUED_MESSAGES = 64  # read ahead of the reader
-KEEPALIVE_SECONDS = 10.0  # a user busy for longer must not look dead to the server, which waits 35 s
-QUEUED_ITEMS = 256  # read ahead of the user; beyond it the server's log is the queue
 
 OpenStream = Callable[[], Awaitable[trio.abc.Stream]]
 Wrap = Callable[..., Awaitable[WebSocketConnection]]
@@ -192,134 +166,6 @@ async def connect(
             if reply.type == "error":
                 raise refused(reply)
         yield connection
-
-
-@attrs.define(eq=False)
-class Items:
-    """What `follow` gives: an async iterator. After the last item it ends, or raises why it had to."""
-
-    _channel: "trio.MemoryReceiveChannel[Item]"
-    error: WorldError | None = None
-
-    async def receive(self) -> Item:
-        """The next item. Raises: Unreachable, Refused, Closed: following came to an end."""
-        try:
-            return await self._channel.receive()
-        except trio.EndOfChannel:
-            assert self.error is not None
-            raise self.error from None
-
-    def __aiter__(self) -> "Items":
-        return self
-
-    async def __anext__(self) -> Item:
-        return await self.receive()
-
-
-@asynccontextmanager
-async def follow(
-    url: str,
-    topics: Sequence[str],
-    *,
-    where: dict[str, Any] | None = None,
-    since: Position | None = None,
-    snapshot: bool = False,
-    reconnect: bool = True,
-    patient: bool = False,
-    token: str | None = None,
-    uniform: Uniform = random.uniform,
-    open_stream: OpenStream | None = None,
-) -> AsyncIterator[Items]:
-    """Follow topics from `since`, the last position the user has seen.
-
-    Args: snapshot: without `since`, begin with a Snapshot instead of at the head.
-          patient: wait for a server that is not there yet. reconnect: False ends with the first connection.
-    Raises: UsageError: the URL is none. Everything later comes out of the iterator.
-    """
-    parse_target(url)
-    state = ClientState(tuple(topics), where, Progress(since), Backoff(uniform), snapshot, patient)
-    send, receive = trio.open_memory_channel[Item](QUEUED_ITEMS)
-    items = Items(receive)
-    dial = Dial(url, token, open_stream=open_stream)
-    with unwrapped(), receive:  # closed last: a send to a closed channel would raise
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_Follower(dial, state, items, send, reconnect).run)
-            yield items
-            nursery.cancel_scope.cancel()
-
-
-@attrs.define(eq=False)
-class _Follower:
-    """Connects, again and again, and feeds the user's channel. Only the task of `run` touches it."""
-
-    _dial: Dial
-    _state: ClientState
-    _items: Items
-    _channel: "trio.MemorySendChannel[Item]"
-    _reconnect: bool
-
-    async def run(self) -> None:
-        with self._channel:
-            while isinstance(verdict := await self._connection(), Retry) and self._reconnect:
-                await self._channel.send(Disconnected(str(verdict.error), verdict.delay))
-                await trio.sleep(verdict.delay)
-            self._items.error = verdict.error
-
-    async def _connection(self) -> Verdict:
-        try:
-            async with open_connection(self._dial) as connection:
-                self._state.connect()
-                return await self._converse(connection)
-        except WorldError as error:
-            return self._state.unreachable(error)
-
-    async def _converse(self, connection: Connection) -> Verdict:
-        begun = trio.current_time()
-        frame = connection.hello
-        while True:
-            for effect in self._state.receive(frame):
-                if (end := await self._act(connection, effect)) is not None:
-                    return end if isinstance(end, GiveUp) else self._after(end, begun)
-            try:
-                with trio.fail_after(self._state.silence_seconds):
-                    frame = await connection.receive()
-            except Closed as error:
-                return self._after(Leave(error.code, error.reason), begun)
-            except trio.TooSlowError:
-                await connection.abort()
-                return self._after(Leave(ABNORMAL, f"no frame for {self._state.silence_seconds:g} s"), begun)
-
-    async def _act(self, connection: Connection, effect: Effect) -> Leave | GiveUp | None:
-        match effect:
-            case Send():
-                with suppress(Closed):  # the next receive tells
-                    await connection.send(effect.type, effect.data, effect.id)
-                return None
-            case Deliver():
-                await self._deliver(connection, effect.item)
-                return None
-            case Leave():
-                await connection.aclose(effect.code, effect.reason)
-                return effect
-            case Fail():
-                await connection.aclose()
-                return GiveUp(effect.error)
-        assert_never(effect)
-
-    async def _deliver(self, connection: Connection, item: Item) -> None:
-        """Hand over an item, waiting for the user if need be; until then tell the server that somebody is here."""
-        with suppress(trio.WouldBlock):
-            self._channel.send_nowait(item)
-            return
-        while True:
-            with trio.move_on_after(KEEPALIVE_SECONDS):
-                await self._channel.send(item)
-                return
-            with suppress(Closed):
-                await connection.send("pong")
-
-    def _after(self, end: Leave, begun: float) -> Verdict:
-        return self._state.closed(end.code, end.reason, trio.current_time() - begun, end.not_before)
 
 
 @asynccontextmanager
