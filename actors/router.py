@@ -145,13 +145,17 @@ class Router(Generic[T]):
         An idle Router handles it at once, in the poster's task: a mailbox without a queue costs no task switch. One
         command at a time touches the state, in the order of posting, either way.
         """
-        if self._idle and self._handle(command):
+        if self.post_nowait(command):
             return
         self._idle = False
         try:
             self._post.send_nowait(command)
         except trio.WouldBlock:
             await self._post.send(command)
+
+    def post_nowait(self, command: Command[T]) -> bool:
+        """Have an idle Router handle a command now. False: it did not; `post` it."""
+        return self._idle and self._handle(command)
 
     async def run(self) -> None:
         """Handle what is queued until cancelled, one command after the other."""

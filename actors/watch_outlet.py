@@ -1,11 +1,24 @@
 """A sending end that never holds up its owner: what the receiver cannot take yet is merged, key by key."""
 
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Out(Protocol[T_contra]):
+    """Where batches go: the sending end of a memory channel, or an actor that offers the same two calls."""
+
+    def send_nowait(self, batch: tuple[T_contra, ...], /) -> None:
+        """Take a batch; raises trio.WouldBlock when there is no room."""
+        ...
+
+    async def send(self, batch: tuple[T_contra, ...], /) -> None:
+        """Take a batch; waits for room."""
+        ...
 
 
 class Outlet(Generic[T]):
@@ -14,7 +27,7 @@ class Outlet(Generic[T]):
     Memory is bounded by the number of different keys, not by the number of items.
     """
 
-    def __init__(self, out: trio.MemorySendChannel[tuple[T, ...]]) -> None:
+    def __init__(self, out: Out[T]) -> None:
         self._out = out
         self._pending: dict[Hashable, T] = {}
         self._blocked = False

@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from actors.watch_cover import Cover
-from actors.watch_outlet import Outlet
+from actors.watch_outlet import Out, Outlet
 from actors.watch_poll import ACTIVE_S, IDLE_S, PollBackend
 from actors.watch_port import Backend, Hints
 from actors.watch_tree import Look, Tree
@@ -141,7 +141,7 @@ class FileWatcher:
         self,
         roots: Sequence[str],
         wanted: Callable[[str], bool],
-        out: trio.MemorySendChannel[tuple[Change, ...]],
+        out: Out[Change],
         backend: str = "auto",
         *,
         sweep_s: float = SWEEP_S,

@@ -15,7 +15,7 @@ import trio
 
 from actors.router import Publish, Router
 from actors.sender import OutboxLimits
-from actors.watcher import Change, FileWatcher
+from actors.watcher import FileWatcher
 from observatory import __version__
 from observatory.config import Config
 from observatory.core.handshake import LOOPBACK_NAMES, Policy
@@ -32,7 +32,6 @@ from observatory.storage.reader import LogReader
 from observatory.telemetry.trace import LatencyTrace, Stamps
 
 log = structlog.get_logger()
-BATCHES_AHEAD = 16  # watcher batches that may wait for the ingest; beyond, hints merge in the watcher
 ROUTER_INBOX = 64  # commits and requests that may wait for the Router; beyond, the ingest waits
 FD_RESERVE = 256  # descriptors kept for files, the store and the watcher
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -94,9 +93,8 @@ class Node:
             config.event_retention_seconds, config.event_retention_count, config.event_retention_bytes
         )
         self._committer = Committer(event_log, retention, now_ms)
-        self._changes_in, changes_out = trio.open_memory_channel[tuple[Change, ...]](BATCHES_AHEAD)
-        self._watcher = FileWatcher(config.roots, is_transcript, self._changes_in, config.watcher)
-        self._ingest = Ingest(event_log, self._committer, self._router, changes_out, now_ms)
+        self._ingest = Ingest(event_log, self._committer, self._router, now_ms)
+        self._watcher = FileWatcher(config.roots, is_transcript, self._ingest, config.watcher)
         self._server = self._make_server(reader, max_clients)
 
     def _make_server(self, reader: LogReader, max_clients: int) -> WebSocketServer:

@@ -4,6 +4,7 @@ import attrs
 
 from observatory.core.conversation import Conversation
 from observatory.core.events import Draft
+from observatory.core.frozen import frozen
 from observatory.core.project import Project
 from observatory.core.usage import Usage
 
@@ -32,7 +33,7 @@ class Flag:
     BACKFILL = 16
 
 
-@attrs.frozen
+@frozen
 class FileState:
     """What tells two versions of a file apart: unchanged means that all five are equal."""
 
@@ -43,7 +44,7 @@ class FileState:
     ctime_ns: int
 
 
-@attrs.frozen
+@frozen
 class SourceRow:
     """One transcript file; see sources in storage/schema.sql."""
 
@@ -59,7 +60,7 @@ class SourceRow:
     missing: bool = False
 
 
-@attrs.frozen
+@frozen
 class RecordRow:
     """One line, or one value of a glued line; keyed by (source_id, generation, offset).
 
@@ -99,7 +100,7 @@ class StoredRecord:
     body: bytes
 
 
-@attrs.frozen
+@frozen
 class ConversationUsage:
     """What one API message counts in one conversation; `replied`: an assistant line carried its id."""
 

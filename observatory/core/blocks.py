@@ -5,10 +5,10 @@ Each block is read on its own; a field of the wrong type is absent and leaves an
 
 from typing import Any
 
-import attrs
+from observatory.core.frozen import frozen
 
 
-@attrs.frozen
+@frozen
 class ToolCall:
     """A `tool_use` block. `input` is any JSON value."""
 
@@ -17,7 +17,7 @@ class ToolCall:
     input: Any
 
 
-@attrs.frozen
+@frozen
 class ToolResult:
     """A `tool_result` block; `content` is its text, images are left out."""
 
@@ -26,7 +26,7 @@ class ToolResult:
     content: str
 
 
-@attrs.frozen
+@frozen
 class Message:
     """What a user or assistant line says.
 

@@ -5,6 +5,8 @@ from typing import Any
 import attrs
 import orjson
 
+from observatory.core.frozen import frozen
+
 SMALL_FRAME = 126  # payload lengths that fit into the second byte of a WebSocket frame
 MEDIUM_FRAME = 65536
 
@@ -26,7 +28,7 @@ class LogPosition:
     oldest: int
 
 
-@attrs.frozen
+@frozen
 class Draft:
     """An event before it has a seq. `data` is a JSON object; `topics` without doubles."""
 
@@ -35,7 +37,7 @@ class Draft:
     topics: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen
 class Event:
     """A committed event. `payload` is the exact JSON text that every client gets, live or replayed."""
 

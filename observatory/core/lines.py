@@ -4,12 +4,12 @@ U+2028, NEL, VT, FF and a lone CR are legal inside JSON strings and never end a 
 Source: transcripts.md R1, R5, R14.
 """
 
-import attrs
+from observatory.core.frozen import frozen
 
 BOM = b"\xef\xbb\xbf"
 
 
-@attrs.frozen
+@frozen
 class Line:
     """One line of a file.
 

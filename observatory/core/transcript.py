@@ -11,6 +11,7 @@ import attrs
 from observatory.core import blocks, prompts, readable, resync, titles, usage
 from observatory.core.blocks import Message, text_field
 from observatory.core.decode import NotJson, decode
+from observatory.core.frozen import frozen
 from observatory.core.instants import instant
 from observatory.core.kinds import Kind, kind_of
 from observatory.core.lines import BOM, Line
@@ -46,7 +47,7 @@ class Malformed:
     text: str
 
 
-@attrs.frozen
+@frozen
 class Record:
     """One record of a transcript.
 

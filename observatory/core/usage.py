@@ -6,12 +6,12 @@ message id, summed over ids; live, each line contributes its growth over that ma
 
 from typing import Any
 
-import attrs
+from observatory.core.frozen import frozen
 
 MAX_COUNT = 2**53 - 1  # uint53 on the wire; a larger count is no count
 
 
-@attrs.frozen
+@frozen
 class Usage:
     """Tokens of one API message, or sums of them. `cache_creation` is written, `cache_read` served from the cache."""
 

@@ -4,9 +4,11 @@ Live files come first; what was there at a root's first scan is read in between.
 transaction, published at once; the books follow in a second one (journal.py, books.py; docs/architecture.md).
 """
 
+import math
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, assert_never
 
 import attrs
@@ -30,6 +32,8 @@ from observatory.ingest.ports import Archive, Commits
 log = structlog.get_logger()
 FILES_A_TURN = 64  # live files read for one transaction; more wait for the next
 BYTES_A_TURN = 512 * 1024
+BATCHES_AHEAD = 16  # batches of hints that may wait; beyond, hints merge in the watcher
+BOOKS_DELAY = 0.02  # seconds: a record is pushed at once, what follows from it when its readers have had it
 PENDING_ENTRIES = 256  # entries that may wait for the books while lines keep coming
 ROWS_A_SCAN = 500  # new source rows committed at once
 RETRY_SECONDS = (0.05, 1.0)  # first and longest pause before a failed commit is tried again
@@ -46,44 +50,101 @@ class Journey:
     records: int
 
 
-class Ingest:
-    """Only `run`'s task touches the state."""
+@attrs.define
+class Carried:
+    """One transaction on its way: read, then committed, then published.
 
-    def __init__(
-        self,
-        archive: Archive,
-        committer: Commits,
-        router: Router[str],
-        changes: trio.MemoryReceiveChannel[tuple[Change, ...]],
-        wall_ms: Callable[[], int],
-    ) -> None:
+    together: the books belong to it. events: None until it is committed; publish: None until then, or without events.
+    """
+
+    batch: Batch
+    detected_ns: int = attrs.field(factory=time.monotonic_ns)
+    read_ns: int = 0
+    records: int = 0
+    together: bool = False
+    events: tuple[Event, ...] | None = None
+    publish: Publish[str] | None = None
+
+    def commit(self, events: tuple[Event, ...]) -> None:
+        """The batch is stored as these events."""
+        self.events = events
+        if events:
+            routed = tuple([Routed(event.seq, event.topics, text_frame(event.payload)) for event in events])
+            journey = Journey(self.detected_ns, self.read_ns, time.monotonic_ns(), self.records)
+            self.publish = Publish(routed, journey if self.records else None)
+
+
+class Ingest:
+    """Its methods are called in one thread and never interleave: `run`'s task, or whoever feeds an idle Ingest."""
+
+    def __init__(self, archive: Archive, committer: Commits, router: Router[str], wall_ms: Callable[[], int]) -> None:
         self._committer = committer
         self._router = router
-        self._changes = changes
         self._wall_ms = wall_ms
+        self._hints, self._changes = trio.open_memory_channel[tuple[Change, ...]](BATCHES_AHEAD)
         self._health = Health(wall_ms)
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
         self._books = Books(Ledger(archive), archive.machine_id, copies, random.getrandbits)
         known = {source.path: source for source in archive.sources()}
         self._journal = Journal(archive, self._books, known, archive.scanned_roots())
-        self._was_clean = archive.was_clean
         self._hot: dict[str, int] = {}  # path → when the change was detected, in the order of the hints
         self._cold: list[tuple[int, str]] = []  # (mtime_ns, path) of history still to be read, oldest first
+        self._idle = False  # `run` waits for hints, and nothing else is to be done
+        self._carried: Carried | None = None  # journalled at once, but not committed or published yet
+        self._books_due: float | None = None
         if any(source.offset < source.backfill_until for source in self._journal.sources.values()):
             self._books.unannounced = archive.project_ids()
 
+    # -- the inbox (what the watcher sends to) -------------------------------------------------------------------------
+
+    def send_nowait(self, changes: tuple[Change, ...]) -> None:
+        """Take hints; an idle Ingest reads, commits and publishes at once. Raises WouldBlock when it is behind."""
+        if self._idle and all(isinstance(change, FileChanged) for change in changes):
+            self._idle = False
+            self._hints.send_nowait(())  # `run` goes on from here
+            for change in changes:
+                assert isinstance(change, FileChanged)
+                self._hot.setdefault(change.path, change.detected_ns)
+            self._turn_nowait()
+        else:
+            self._hints.send_nowait(changes)
+
+    async def send(self, changes: tuple[Change, ...]) -> None:
+        """Queue hints; waits while the inbox is full."""
+        await self._hints.send(changes)
+
+    # -- the task ------------------------------------------------------------------------------------------------------
+
     async def run(self) -> None:
         """Follow the files until cancelled. Raises StoreError when the store is lost for good."""
-        if not self._was_clean:
+        try:
             await self._catch_up()
-        while True:
-            if self._hot or self._cold or self._books.pending or self._health.news:
-                await trio.lowlevel.checkpoint()
-            else:
+            while True:
+                await self._wait_for_work()
+                while self._changes.statistics().current_buffer_used:
+                    await self._absorb(self._changes.receive_nowait())
+                await self._turn()
+        finally:
+            self._leave_in_order()
+
+    async def _wait_for_work(self) -> None:
+        if self._carried or self._hot or self._cold or self._health.news:
+            await trio.lowlevel.checkpoint()
+            return
+        self._idle = True
+        try:
+            with trio.move_on_at(math.inf if self._books_due is None else self._books_due):
                 await self._absorb(await self._changes.receive())
-            while self._changes.statistics().current_buffer_used:
-                await self._absorb(self._changes.receive_nowait())
-            await self._turn()
+        finally:
+            self._idle = False
+
+    def _leave_in_order(self) -> None:
+        """Close the books if that takes no waiting; else the next start brings them up to the journal."""
+        if self._books.pending and self._carried is None:
+            batch = Batch()
+            self._books.close(batch, rfc3339(self._wall_ms()), history_done=False)
+            with suppress(StoreError):
+                self._committer.append_nowait(batch)
 
     def gauges(self) -> dict[str, int]:
         """Numbers for the status."""
@@ -100,14 +161,12 @@ class Ingest:
         return self._health.components()
 
     async def _catch_up(self) -> None:
-        """The last process did not end in order: bring the books up to the journal."""
-        for source in tuple(self._journal.sources.values()):
-            entry = self._journal.catch_up(source)
-            if entry is not None:
-                self._books.pending.append(entry)
-        if self._books.pending:
-            log.info("books.catching_up", files=len(self._books.pending))
-            await self._close_books(Batch())
+        """A process that did not end in order leaves its books behind its journal."""
+        entries = self._journal.catch_up()
+        if entries:
+            log.info("books.catching_up", files=len(entries))
+            self._books.pending.extend(entries)
+            await self._close_books(Carried(Batch()))
 
     # -- hints ---------------------------------------------------------------------------------------------------------
 
@@ -155,20 +214,45 @@ class Ingest:
     # -- one turn ------------------------------------------------------------------------------------------------------
 
     async def _turn(self) -> None:
-        """Journal what the hints are about, or a piece of history; then the books, unless more lines wait."""
-        batch, detected = Batch(), time.monotonic_ns()
+        """Journal what the hints are about, or a piece of history; then the books, when they are due."""
+        carried, self._carried = self._carried or self._read(), None
+        if not carried.together and carried.batch.records:
+            if carried.events is None:
+                carried.commit(await self._commit(carried.batch))
+            await self._publish(carried)
+            carried = Carried(Batch())
+        if carried.together or self._health.news or self._books_are_due():
+            await self._close_books(carried)
+
+    def _turn_nowait(self) -> None:
+        """The same for an idle Ingest, as far as it goes without waiting; the rest is carried to the next turn."""
+        carried = self._carried = self._read()
+        if carried.together or not carried.batch.records:
+            return
+        with suppress(StoreError):  # tried again, and told, by the task
+            events = self._committer.append_nowait(carried.batch)
+            if events is not None:
+                carried.commit(events)
+                if carried.publish is None or self._router.post_nowait(carried.publish):
+                    self._carried = None
+
+    def _read(self) -> Carried:
+        carried = Carried(Batch())
         if self._hot:
-            detected = next(iter(self._hot.values()))
-            together = self._read_live(batch)
-        else:
-            together = bool(self._cold) and self._read_history(batch)
-        if not together and batch.records:
-            records, read_ns = len(batch.drafts), time.monotonic_ns()
-            events = await self._commit(batch)
-            await self._publish(events, Journey(detected, read_ns, time.monotonic_ns(), records))
-            batch = Batch()
-        if together or not self._hot or len(self._books.pending) >= PENDING_ENTRIES:
-            await self._close_books(batch, detected)
+            carried.detected_ns = next(iter(self._hot.values()))
+            carried.together = self._read_live(carried.batch)
+        elif self._cold:
+            carried.together = self._read_history(carried.batch)
+        carried.records, carried.read_ns = len(carried.batch.drafts), time.monotonic_ns()
+        return carried
+
+    def _books_are_due(self) -> bool:
+        pending, now = len(self._books.pending), trio.current_time()
+        if not pending:
+            return bool(self._books.unannounced) and not self._cold
+        if self._books_due is None:
+            self._books_due = now + BOOKS_DELAY
+        return pending >= PENDING_ENTRIES or (now >= self._books_due and not self._hot)
 
     def _read_live(self, batch: Batch) -> bool:
         """Read the files that were hinted at; returns whether their books belong to the same transaction."""
@@ -195,28 +279,25 @@ class Ingest:
                 self._hot[path] = time.monotonic_ns()
         return entry is not None and self._journal.journal(batch, entry, self._wall_ms())
 
-    async def _close_books(self, batch: Batch, detected: int = 0) -> None:
-        records = len(batch.drafts)
+    async def _close_books(self, carried: Carried) -> None:
+        """Write what follows from the records, in one transaction with what the batch holds already."""
+        batch, self._books_due = carried.batch, None
         unreadable = self._journal.unreadable
         self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
         if self._books.pending or (self._books.unannounced and not self._cold):
             self._books.close(batch, rfc3339(self._wall_ms()), history_done=not self._cold)
         if self._health.news:
             batch.drafts.append(Draft("system_status", self._health.tell(), (topics.SYSTEM,)))
-        if not (batch.drafts or batch.records or batch.sources):
-            return
-        read_ns = time.monotonic_ns()
-        events = await self._commit(batch)
-        await self._publish(events, Journey(detected, read_ns, time.monotonic_ns(), records) if records else None)
+        if batch.drafts or batch.records or batch.sources:
+            carried.commit(await self._commit(batch))
+            await self._publish(carried)
 
     # -- commit and publish --------------------------------------------------------------------------------------------
 
-    async def _publish(self, events: tuple[Event, ...], journey: Journey | None) -> None:
-        if events:
-            routed = tuple(Routed(event.seq, event.topics, text_frame(event.payload)) for event in events)
-            publish = Publish(routed, journey)
-            await self._router.post(publish)
-            await publish.done.wait()  # the clients first: what this task does next can wait
+    async def _publish(self, carried: Carried) -> None:
+        if carried.publish is not None:
+            await self._router.post(carried.publish)
+            await carried.publish.done.wait()  # the clients first: what this task does next can wait
 
     async def _commit(self, batch: Batch) -> tuple[Event, ...]:
         """Commit, however long the disk is full or the file locked: the transcripts are the buffer meanwhile."""

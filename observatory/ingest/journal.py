@@ -36,11 +36,13 @@ class Journal:
         """A row for a file not seen before."""
         return SourceRow(self.archive.new_source_id(), path, root, state, backfill_until=backfill_until)
 
-    def catch_up(self, source: SourceRow) -> Entry | None:
+    def catch_up(self) -> list[Entry]:
         """Records that a process which did not end in order left out of the books; reading goes on after them."""
+        behind = self.archive.behind()
+        return [self._catch_up(source) for source in tuple(self.sources.values()) if source.id in behind]
+
+    def _catch_up(self, source: SourceRow) -> Entry:
         items = [stored_item(record) for record in self.archive.ahead(source)]
-        if not items:
-            return None
         last = items[-1]
         after = attrs.evolve(source, offset=last.value.offset + last.span, lines=last.line + 1)
         self.sources[source.path] = after

@@ -9,10 +9,9 @@ from observatory.ingest.ledger import Lookup
 
 
 class Archive(Lookup, Protocol):
-    """Look-ups by key, and what must be known at the start. was_clean: the last process ended in order."""
+    """Look-ups by key, and what must be known at the start."""
 
     machine_id: str
-    was_clean: bool
 
     def sources(self) -> list[SourceRow]: ...
     def scanned_roots(self) -> set[str]: ...
@@ -20,12 +19,17 @@ class Archive(Lookup, Protocol):
     def new_source_id(self) -> int: ...
     def first_holder(self, copy_key: int) -> int | None: ...
     def waiting(self, source_id: int) -> list[StoredRecord]: ...
+    def behind(self) -> set[int]: ...
     def ahead(self, source: SourceRow) -> list[StoredRecord]: ...
     def bodies(self, source_id: int) -> Iterator[bytes]: ...
 
 
 class Commits(Protocol):
     """One transaction at a time."""
+
+    def append_nowait(self, batch: Batch) -> tuple[Event, ...] | None:
+        """Commit now; None when that would have to wait. Raises StoreError, and then nothing is stored."""
+        ...
 
     async def append(self, batch: Batch) -> tuple[Event, ...]:
         """Commit; raises StoreError, and then nothing is stored."""

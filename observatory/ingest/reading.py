@@ -6,6 +6,7 @@ import stat
 import attrs
 
 from observatory.core.batch import FileState
+from observatory.core.frozen import frozen
 from observatory.core.lines import Line, split
 
 READ_BYTES = 256 * 1024  # one turn of one file: bounds the loop's delay and one transaction
@@ -23,7 +24,7 @@ class Oversize:
     head: bytes
 
 
-@attrs.frozen
+@frozen
 class Chunk:
     """What one turn found from `offset` on.
 

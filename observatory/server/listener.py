@@ -8,17 +8,18 @@ from typing import Any
 import attrs
 import structlog
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, wrap_server_stream
+from trio_websocket import wrap_server_stream
+from wsproto.utilities import LocalProtocolError
 
 from actors.sender import OutboxLimits, Sender, Stalled
 from observatory.core.closing import CloseCode
 from observatory.core.errors import WorldError
-from observatory.core.handshake import Accepted, Policy, Refused, check
+from observatory.core.handshake import Accepted, Head, Policy, Refused, check
 from observatory.core.replies import PROTOCOL
 from observatory.core.topics import LEGACY_TOPICS
 from observatory.server import upgrade
 from observatory.server.transport import ControlStream, SocketTransport
-from observatory.server.websocket import Connection, Services
+from observatory.server.websocket import ABNORMAL, Connection, Services
 
 log = structlog.get_logger()
 BACKLOG = 4096  # connections the kernel holds until they are accepted: a whole team reconnecting at once
@@ -85,7 +86,8 @@ class WebSocketServer:
             stream.socket.close()
 
     async def _greet(self, stream: trio.SocketStream) -> None:
-        head, received = await upgrade.read_head(stream)
+        received = await upgrade.read_head(stream, self.services.timing.handshake)
+        head = received.head
         verdict = head if isinstance(head, Refused) else check(head, self.policy)
         if isinstance(verdict, Accepted) and self.draining:
             verdict = upgrade.unavailable("DRAINING", "the server is going down")
@@ -95,59 +97,60 @@ class WebSocketServer:
             self.counters.refused[verdict.status] = self.counters.refused.get(verdict.status, 0) + 1
             await upgrade.refuse(stream, verdict)
         else:
-            await self._run(stream, verdict, received)
+            assert isinstance(head, Head)
+            await self._run(stream, verdict, upgrade.canonical(head, verdict.legacy) + received.rest)
 
     async def _run(self, stream: trio.SocketStream, accepted: Accepted, received: bytes) -> None:
         connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services)
         transport = SocketTransport(stream)
-        sender = Sender(transport, self.outbox, connection, self.on_written)
-        connection.sender = sender
+        connection.sender = sender = Sender(transport, self.outbox, connection, self.on_written)
+        wire = ControlStream(stream, sender, received, self.services.timing.close_timeout)
         topics = (accepted.topics or LEGACY_TOPICS) if accepted.legacy else accepted.topics
+        code = ABNORMAL
+        self.counters.accepted += 1
+        self.connections.add(connection)
         try:
             async with trio.open_nursery() as tasks:
-                tasks.start_soon(sender.run)
-                await self._converse(connection, ControlStream(stream, transport, sender, received), topics)
+                tasks.start_soon(wire.drain)
+                code = await self._converse(connection, wire, topics)
+                if code != ABNORMAL and not sender.broken:
+                    await upgrade.linger(stream)
                 tasks.cancel_scope.cancel()
-        except* ConnectionClosed as ended:
-            self._count_close(connection, ended)
-        except* (Stalled, trio.BrokenResourceError, trio.ClosedResourceError, OSError) as lost:
-            self.counters.resets += 1
-            stalled = any(isinstance(error, Stalled) for error in lost.exceptions)
-            code = int(CloseCode.STALLED) if stalled else 1006
-            log.info("client.lost", client=connection.client_id, code=code, **attrs.asdict(sender.statistics()))
+        except* Stalled:
+            code = CloseCode.STALLED
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            code = ABNORMAL
         finally:
             transport.close()
+            self.connections.discard(connection)
+            self._all_gone.set()
+        self._count_end(connection, int(code))
 
-    async def _converse(self, connection: Connection, stream: ControlStream, topics: frozenset[str] | None) -> None:
-        async with trio.open_nursery() as reading:
-            with trio.move_on_after(upgrade.HEAD_SECONDS) as patience:
+    async def _converse(self, connection: Connection, wire: ControlStream, topics: frozenset[str] | None) -> int:
+        code = ABNORMAL
+        try:
+            async with trio.open_nursery() as reading:
                 limit = self.services.limits.message_bytes
-                try:
-                    request = await wrap_server_stream(
-                        reading, stream, message_queue_size=1, max_message_size=limit, receive_buffer_size=RECEIVE_BYTES
-                    )
-                    ws = await request.accept(subprotocol=None if connection.legacy else PROTOCOL)
-                except HandshakeError:
-                    raise trio.BrokenResourceError from None
-            if patience.cancelled_caught:
+                request = await wrap_server_stream(
+                    reading, wire, message_queue_size=1, max_message_size=limit, receive_buffer_size=RECEIVE_BYTES
+                )
+                ws = await request.accept(subprotocol=None if connection.legacy else PROTOCOL)
+                if self.draining:
+                    connection.close_soon(CloseCode.RESTART, "server is going down")
+                code = await connection.serve(ws, wire, topics)
                 reading.cancel_scope.cancel()
-                return
-            self.counters.accepted += 1
-            self.connections.add(connection)
-            try:
-                await connection.serve(ws, stream, topics)
-            finally:
-                self.connections.discard(connection)
-                self._all_gone.set()
-            reading.cancel_scope.cancel()
+        except* LocalProtocolError:  # trio-websocket answers a frame that crossed its own close
+            code = code if code != ABNORMAL else CloseCode.TOO_BIG
+        return code
 
-    def _count_close(self, connection: Connection, ended: BaseExceptionGroup[ConnectionClosed]) -> None:
-        error = ended.exceptions[0]
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        code = error.reason.code if error.reason is not None else 1006
-        self.counters.closes[code] = self.counters.closes.get(code, 0) + 1
-        log.info("client.closed", client=connection.client_id, code=code, sent=connection.sender.frames_sent)
+    def _count_end(self, connection: Connection, code: int) -> None:
+        if code in (ABNORMAL, CloseCode.STALLED):
+            self.counters.resets += 1
+            outbox = attrs.asdict(connection.sender.statistics())
+            log.info("client.lost", client=connection.client_id, code=code, **outbox)
+        else:
+            self.counters.closes[code] = self.counters.closes.get(code, 0) + 1
+            log.info("client.closed", client=connection.client_id, code=code, sent=connection.sender.frames_sent)
 
 
 async def listen(host: str, port: int) -> list[trio.SocketListener]:

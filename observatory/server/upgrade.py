@@ -37,7 +37,7 @@ async def read_head(stream: trio.abc.ReceiveStream, seconds: float) -> Received:
         while data := await stream.receive_some(RECEIVE_BYTES):
             size += len(data)
             try:
-                parser.receive_data(data)
+                parser.receive_data(bytes(data))
                 event = parser.next_event()
             except h11.RemoteProtocolError as error:
                 return Received(_too_large() if size > MAX_HEAD else _bad_request(str(error)))

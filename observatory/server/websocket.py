@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import attrs
 import structlog
 import trio
-from trio_websocket import WebSocketConnection
+from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.router import At as AtTurn
 from actors.router import Decision, Place, Rejoin, Router, Unsubscribe
@@ -25,7 +26,10 @@ from observatory.core.topics import EVERYONE
 from observatory.server.transport import ControlStream
 
 log = structlog.get_logger()
+ABNORMAL = 1006  # the connection ended without a close frame; never on the wire
 MAX_REPLIES_WAITING = 64  # then the server stops reading this connection until they drain
+CONTROL_PING = b"\x89\x00"  # every WebSocket library answers it
+SECOND_LOOK = 0.05  # seconds to read what came while the server itself was stalled, before it accuses a client
 
 
 def now_ms() -> int:
@@ -53,28 +57,25 @@ class Connection:
     services: Services
     sender: Sender = attrs.field(init=False)
     session: Session = attrs.field(factory=Session)
-    _ws: WebSocketConnection | None = None
     _close: Close | None = None
+    _last_words: bytes | None = None
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    _opened_at: float = attrs.field(factory=trio.current_time)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    async def serve(self, ws: WebSocketConnection, stream: ControlStream, topics: frozenset[str] | None) -> None:
-        """From the accepted upgrade to the close. Raises ConnectionClosed when the peer ends it."""
-        self._ws = ws
-        await self._establish(topics)
-        async with trio.open_nursery() as timers:
-            timers.start_soon(self._keep_alive, stream)
-            try:
+    async def serve(self, ws: WebSocketConnection, stream: ControlStream, topics: frozenset[str] | None) -> int:
+        """From the accepted upgrade to the end of the goodbye. Returns the close code; 1006: the peer just went."""
+        try:
+            async with trio.open_nursery() as timers:
+                timers.start_soon(self._expect_request)
+                timers.start_soon(self._ping_regularly)
+                timers.start_soon(self._expect_life, stream)
                 with self._reading:
-                    while self._close is None:
-                        await self._receive(await ws.get_message())
-            finally:
+                    await self._listen(ws, topics)
                 timers.cancel_scope.cancel()
-                await self._leave()
-        if self._close is not None:
-            await self._say_goodbye(self._close)
+        finally:
+            await self._leave()
+        return await self._end(ws, stream)
 
     def close_soon(self, code: CloseCode, reason: str) -> None:
         """Stop reading requests, flush what is queued, then close. The first call counts."""
@@ -84,20 +85,45 @@ class Connection:
 
     def shut_down(self, reconnect_after_ms: int) -> None:
         """Tell the client that the server ends, and close."""
-        self._reply(replies.server_shutdown("restart", reconnect_after_ms, now_ms()))
+        self._last_words = replies.server_shutdown("restart", reconnect_after_ms, now_ms())
         self.close_soon(CloseCode.RESTART, "server is going down")
+
+    def fail(self) -> None:
+        """Close after a defect of ours: this client pays with its connection, the others go on."""
+        log.exception("client.failed", client=self.client_id)
+        self.close_soon(CloseCode.HANDLER_FAILED, "internal error")
+
+    async def _listen(self, ws: WebSocketConnection, topics: frozenset[str] | None) -> None:
+        try:
+            await self._establish(topics)
+            while self._close is None:
+                await self._receive(await ws.get_message())
+        except ConnectionClosed:
+            return
+        except Exception:  # row 27
+            self.fail()
 
     async def _leave(self) -> None:
         with trio.CancelScope(shield=True), trio.move_on_after(self.services.timing.close_timeout):
             await self.services.router.post(Unsubscribe(self.sender))
 
-    async def _say_goodbye(self, close: Close) -> None:
+    async def _end(self, ws: WebSocketConnection, stream: ControlStream) -> int:
+        if self._close is None:
+            assert ws.closed is not None
+            if ws.closed.code != ABNORMAL:  # the peer's code, echoed already, or a bad frame that trio-websocket found
+                await stream.say_goodbye(ws.closed.code, ws.closed.reason or "")
+            return int(ws.closed.code)
+        close = self._close
         log.info("client.closing", client=self.client_id, code=int(close.code), reason=close.reason)
-        assert self._ws is not None
-        with trio.move_on_after(self.services.timing.close_timeout) as scope:
-            await self._ws.aclose(int(close.code), close.reason)
-        if scope.cancelled_caught:
+        if self._last_words is not None:
+            self._reply(self._last_words)
+        await stream.say_goodbye(close.code, close.reason)
+        with trio.move_on_after(self.services.timing.close_timeout) as patience, suppress(ConnectionClosed):
+            while True:  # requests that come now are too late (row 29)
+                await ws.get_message()
+        if patience.cancelled_caught:
             self.sender.abort()
+        return int(close.code)
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -105,7 +131,10 @@ class Connection:
         if isinstance(message, bytes):
             self.close_soon(CloseCode.BINARY, "send text messages")
             return
-        for effect in self.session.receive(message, time.monotonic(), now_ms()):
+        if len(message.encode()) > self.services.limits.message_bytes:  # trio-websocket counts characters
+            self.close_soon(CloseCode.TOO_BIG, "message too big")
+            return
+        for effect in self.session.receive(message, trio.current_time(), now_ms()):
             await self._carry_out(effect)
         await self.sender.wait_replies_below(MAX_REPLIES_WAITING)
 
@@ -135,7 +164,7 @@ class Connection:
         self._reply(replies.message("snapshot", data, now_ms(), re))
 
     async def _refuse(self, failure: RequestError, re: RequestId) -> None:
-        for effect in self.session.refuse(failure, re, time.monotonic(), now_ms()):
+        for effect in self.session.refuse(failure, re, trio.current_time(), now_ms()):
             await self._carry_out(effect)
 
     # -- at the Router's turn ------------------------------------------------------------------------------------------
@@ -143,6 +172,7 @@ class Connection:
     async def _establish(self, topics: frozenset[str] | None) -> None:
         def decide(at: At) -> protocol.Settled:
             self.session.topics = topics or frozenset()
+            self.session.requested = topics is not None
             services = self.services
             payload = replies.connection_established(
                 self.client_id, self.legacy, self.session.topics, at.log, services.limits, services.timing, at.now_ms
@@ -187,28 +217,33 @@ class Connection:
 
     # -- timers --------------------------------------------------------------------------------------------------------
 
-    async def _keep_alive(self, stream: ControlStream) -> None:
-        timing = self.services.timing
-        if not self.legacy:
-            await trio.sleep(timing.first_request)
-            if not self.session.requested and not self.session.topics:
-                self.close_soon(CloseCode.NO_REQUEST, "no request in time")
-                return
+    async def _expect_request(self) -> None:
+        """Close a client that only connects (row 25). Topics in the URL are a request; so legacy clients made one."""
+        await trio.sleep(self.services.timing.first_request)
+        if not self.session.requested:
+            self.close_soon(CloseCode.NO_REQUEST, "no request in time")
+
+    async def _ping_regularly(self) -> None:
         while True:
-            await trio.sleep(timing.ping_interval)
+            await trio.sleep(self.services.timing.ping_interval)
             if self.legacy:
-                await self._control_ping()
+                self.sender.reply_nowait(CONTROL_PING)
             else:
                 await self.services.router.post(AtTurn(self.sender, self._ping))
-            await trio.sleep(timing.ping_timeout)
-            alive_at = max(stream.received_at, self.sender.progressed_at)
-            if trio.current_time() - alive_at >= timing.ping_interval + timing.ping_timeout:
-                self.close_soon(CloseCode.NO_SIGN_OF_LIFE, "no sign of life")
 
-    async def _control_ping(self) -> None:
-        assert self._ws is not None
-        with trio.move_on_after(self.services.timing.ping_timeout):
-            await self._ws.ping()
+    async def _expect_life(self, stream: ControlStream) -> None:
+        """Close a client from which nothing came, and which took nothing, for a ping and its timeout (row 24)."""
+        timing = self.services.timing
+        limit = timing.ping_interval + timing.ping_timeout
+        while self._close is None:
+            await trio.sleep(limit - self._silence(stream))
+            if self._silence(stream) >= limit:
+                await trio.sleep(SECOND_LOOK)
+                if self._silence(stream) >= limit:
+                    self.close_soon(CloseCode.NO_SIGN_OF_LIFE, "no sign of life")
+
+    def _silence(self, stream: ControlStream) -> float:
+        return trio.current_time() - max(stream.received_at, self.sender.progressed_at)
 
     # -- the backlog of a client that is behind (port of the Sender) ---------------------------------------------------
 
@@ -218,7 +253,15 @@ class Connection:
         if after < events.position.oldest - 1:
             self.close_soon(CloseCode.TOO_SLOW, "the log no longer holds what you missed")
             return None
-        rows = await events.read(after, router.head)
+        try:
+            rows = await events.read(after, router.head)
+        except StoreError as error:
+            log.warning("client.backlog_unreadable", client=self.client_id, error=str(error))
+            self.close_soon(CloseCode.HANDLER_FAILED, "the log cannot be read now")
+            return None
+        except Exception:
+            self.fail()
+            return None
         return lambda: self._page(rows, after)
 
     def _page(self, rows: list[Stored], after: int) -> Page:
@@ -230,10 +273,6 @@ class Connection:
     async def rejoin(self, position: int) -> None:
         """Ask to be live; a client that becomes live is told so by a ping with its position."""
         turn = trio.Event()
-
-        def on_live(place: Place) -> None:
-            self._ping(place)
-
-        await self.services.router.post(Rejoin(self.sender, position, on_live))
+        await self.services.router.post(Rejoin(self.sender, position, self._ping))
         await self.services.router.post(AtTurn(self.sender, lambda place: turn.set()))
         await turn.wait()

@@ -31,47 +31,44 @@ class Committer:
         self._log = event_log
         self._retention = retention
         self._wall_ms = wall_ms
-        self._busy = False
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._lock = trio.Lock()
+        self._busy = False  # the lock's holder is at work: not now, on the loop
         self._limiter = trio.CapacityLimiter(1)
         self._in_thread = 0  # commits still to be made in the thread
         self._checkpointed_head = event_log.position.head
 
+    def append_nowait(self, batch: Batch) -> tuple[Event, ...] | None:
+        """Commit on the loop; None when the log is in use or commits are slow now. Raises StoreError."""
+        if self._busy or self._in_thread:
+            return None
+        start = time.perf_counter()
+        events = self._log.append(batch, self._wall_ms())
+        if time.perf_counter() - start > SLOW_COMMIT:
+            self._in_thread = CALM_COMMITS
+        return events
+
     async def append(self, batch: Batch) -> tuple[Event, ...]:
         """Commit a batch. Raises StoreError; then nothing is stored."""
-        if self._busy:
-            await self._wait_turn()
-        self._busy = True
-        try:
+        events = self.append_nowait(batch)
+        return events if events is not None else await self._append_in_thread(batch)
+
+    async def _append_in_thread(self, batch: Batch) -> tuple[Event, ...]:
+        async with self._turn():
             start = time.perf_counter()
-            if self._in_thread:
-                events = await trio.to_thread.run_sync(self._log.append, batch, self._wall_ms(), limiter=self._limiter)
-            else:
-                events = self._log.append(batch, self._wall_ms())
+            events = await trio.to_thread.run_sync(self._log.append, batch, self._wall_ms(), limiter=self._limiter)
             slow = time.perf_counter() - start > SLOW_COMMIT
             self._in_thread = CALM_COMMITS if slow else max(0, self._in_thread - 1)
             return events
-        finally:
-            self._release()
-
-    async def _wait_turn(self) -> None:
-        """One user of the log at a time. A trio.Lock would cost the hot path a turn of the loop although it is free."""
-        while self._busy:
-            await self._waiting.park()
-
-    def _release(self) -> None:
-        self._busy = False
-        if self._waiting:
-            self._waiting.unpark()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        await self._wait_turn()
-        self._busy = True
-        try:
-            yield
-        finally:
-            self._release()
+        """One user of the log at a time."""
+        async with self._lock:
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
 
     async def keep_up(self) -> None:
         """Checkpoints and retention, off the hot path, until cancelled."""

@@ -9,6 +9,8 @@ import attrs
 import msgspec
 
 from observatory.core.batch import (
+    GENERATION_BITS,
+    OFFSET_BITS,
     Batch,
     ConversationUsage,
     FileState,
@@ -80,7 +82,6 @@ class EventLog:
         start = int(meta.get("head", 0))
         first = self._db.execute("SELECT seq, total FROM events ORDER BY seq LIMIT 1").fetchone()
         last = self._db.execute("SELECT seq, total FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-        self.was_clean: bool = meta["was_clean"] == "1"
         self._head: int
         self._total: int
         self._head, self._total = last or (start, 0)
@@ -246,6 +247,15 @@ class EventLog:
         """A source's records that wait for it to be recognised, in order."""
         where = "id >= ? AND id < ? AND conversation_id IS NULL"
         return self._records(where, *_range(source_id))
+
+    def behind(self) -> set[int]:
+        """Sources whose books lack records: a process ended between the two."""
+        place = f"(s.id << {GENERATION_BITS} | s.generation)"
+        rows = self._db.execute(
+            "SELECT s.id FROM sources AS s WHERE EXISTS (SELECT 1 FROM records AS r"
+            f" WHERE r.id >= ({place} << {OFFSET_BITS}) + s.offset AND r.id < ({place} + 1) << {OFFSET_BITS})"
+        )
+        return {source for (source,) in rows}
 
     def ahead(self, source: SourceRow) -> list[StoredRecord]:
         """A source's records that are not in the books yet, in order: a process ended between the two."""

@@ -191,6 +191,6 @@ def _settle_epoch(db: sqlite3.Connection, boot_id: str | None) -> None:
         db.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (secrets.token_hex(6),))
         db.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (str(head),))
         db.execute("DELETE FROM events")  # their frames name the old epoch; nobody can resume from there
-    rows = [("clean", "0"), ("boot_id", boot_id or ""), ("was_clean", meta.get("clean", "1"))]
+    rows = [("clean", "0"), ("boot_id", boot_id or "")]
     db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
     db.execute("COMMIT")

@@ -263,6 +263,30 @@ async def test_a_large_audience_lets_others_run_in_between(router: Router[str], 
     assert all(client.taken == b"1," for client in clients)
 
 
+async def test_an_idle_router_handles_a_command_at_once(router: Router[str]) -> None:
+    client = FakeClient()
+    await settle()
+    assert router.post_nowait(Subscribe(client, at_head("a")))
+    publish = one(1, "a")
+    assert router.post_nowait(publish)
+    assert publish.done.is_set()
+    assert client.taken == b"1,"
+
+
+async def test_a_router_with_a_queue_keeps_the_order(router: Router[str]) -> None:
+    clients = [FakeClient() for _ in range(BREATH + 1)]
+    for client in clients:
+        await router.post(Subscribe(client, at_head("a")))
+    await settle()
+    large, small = one(1, "a"), one(2, "a")
+    assert not router.post_nowait(large)  # so many clients need pauses, which only its task can make
+    await router.post(large)
+    assert not router.post_nowait(small)
+    await router.post(small)
+    await small.done.wait()
+    assert {client.taken for client in clients} == {b"1,2,"}
+
+
 async def test_a_full_inbox_makes_the_publisher_wait() -> None:
     router: Router[str] = Router(EVERYONE, 0, 1, time.monotonic_ns)
     await router.post(one(1, "a"))

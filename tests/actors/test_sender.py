@@ -1,12 +1,14 @@
 """One client's outbox: direct writes, joined writes, bounds, catch-up, stall and failure."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.sender import JOIN_BYTES, OutboxLimits, Sender, Stalled
+from actors.sender import JOIN_BYTES, OutboxLimits, Page, Sender, Stalled
 from tests.actors.fakes import FakeTransport, ListBacklog, make_sender
 
 NO_MATCH = frozenset({"other"})
@@ -320,19 +322,31 @@ async def test_a_client_whose_backlog_is_gone_gets_nothing_more(nursery: trio.Nu
     assert sender.cursor is None
 
 
-async def test_a_sender_closed_during_a_page_read_ends(nursery: trio.Nursery) -> None:
-    log = ListBacklog(entries=[(MATCH, b"a")], topics=MATCH)
+class ClosesWhileReading(ListBacklog):
+    """The client leaves while its page is being read."""
+
+    async def read(self, after: int) -> Callable[[], Page] | None:
+        select = await super().read(after)
+        assert self.sender is not None
+        self.sender.close()
+        return select
+
+
+async def test_a_sender_closed_during_a_page_read_ends() -> None:
+    log = ClosesWhileReading(entries=[(MATCH, b"a")], topics=MATCH)
     sender, transport, _ = make_sender(backlog=log)
     sender.fall_behind(0)
-
-    async def close_while_it_reads() -> None:
-        while not log.reads:
-            await trio.lowlevel.checkpoint()
-        sender.close()
-
-    nursery.start_soon(close_while_it_reads)
     await sender.run()
+    assert log.reads == 1
     assert transport.taken == b""
+
+
+async def test_a_client_that_went_away_takes_no_more_while_the_last_bytes_wait() -> None:
+    sender, transport, _ = make_sender(room=1)
+    sender.offer_nowait(b"last words")
+    sender.close()
+    assert sender.offer_nowait(b"too late")
+    assert transport.taken == b"l"
 
 
 @given(

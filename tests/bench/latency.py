@@ -40,7 +40,9 @@ def peer_of(opts: argparse.Namespace, isolated: bool) -> str | None:
     if opts.peer == "none":
         return None
     if opts.peers is None:
-        told(f"not measured: {opts.peer}: no directory of peers (--peers DIR or BENCH_PEERS; see tests/bench/README.md)")
+        told(
+            f"not measured: {opts.peer}: no directory of peers (--peers DIR or BENCH_PEERS; see tests/bench/README.md)"
+        )
         return None
     if not isolated:
         told(f"not measured: {opts.peer}: it would reach for the internet, and unshare -rn is not allowed here")
@@ -94,7 +96,16 @@ def main() -> None:
             for name in servers if number % 2 == 0 else servers[::-1]:
                 found[name].append(measure(name, clients, number + 1, isolated, opts))
         results[clients] = {name: rounds for name, rounds in found.items() if any(rounds)}
-    headings = ["clients", "server", "first p50 ms", "first p99", "last p50", "last p99", "late or lost", "CPU µs a line"]
+    headings = [
+        "clients",
+        "server",
+        "first p50 ms",
+        "first p99",
+        "last p50",
+        "last p99",
+        "late or lost",
+        "CPU µs a line",
+    ]
     print(f"\nfile → client, {opts.lines} lines, median of {opts.rounds} round(s), ratio within a round\n")
     print(table(headings, [row for clients, found in results.items() for row in rows(clients, found)]))
     sizes = {"clients": opts.clients, "lines": opts.lines, "rounds": opts.rounds, "isolated": isolated}

@@ -10,10 +10,11 @@ import attrs
 
 MODEL = "claude-sonnet-4-5-20250929"
 VERSION = "2.0.14"
-WORDS = (
+TEXT = (
     "the parser reads every line once and keeps the offset so a restart goes on where it ended while tests cover torn"
     " lines renamed files and rotated logs before we change how the index is built let me look at the module first"
-).split()
+)
+WORDS = TEXT.split()
 
 
 def _now() -> str:

@@ -146,18 +146,9 @@ def test_records_ahead_of_the_books_are_found(log: EventLog) -> None:
     log.append(Batch(sources={1: source}, records=[record(n * 11) for n in range(4)]), NOW)
     log.append(Batch(records=[record(33, source=2)]), NOW)
     assert [ahead.offset for ahead in log.ahead(source)] == [11, 22, 33]
-
-
-def test_the_store_knows_whether_the_last_process_ended_in_order(tmp_path: Path) -> None:
-    first = EventLog(tmp_path, "b")
-    assert first.was_clean
-    killed = EventLog(tmp_path, "b")
-    assert not killed.was_clean
-    killed.close()
-    first._db.close()
-    again = EventLog(tmp_path, "b")
-    assert again.was_clean
-    again.close()
+    assert log.behind() == {1}
+    log.append(Batch(sources={1: attrs.evolve(source, offset=44)}), NOW)
+    assert log.behind() == set()
 
 
 def test_a_record_key_is_one_number_that_orders_by_source_generation_and_offset() -> None:
