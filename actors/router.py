@@ -264,9 +264,7 @@ class Router(Generic[T]):
         command.routed_ns = self._clock()
         refused: list[Client] = []
         for clients, data, frames in audiences:
-            for client in clients:
-                if not client.offer_nowait(data, frames, command):
-                    refused.append(client)
+            refused += [client for client in clients if not client.offer_nowait(data, frames, command)]
         self._conclude(command, refused, bool(audiences))
         return True
 

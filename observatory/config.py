@@ -72,15 +72,20 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _loopback(value: object) -> str:
-    if value not in LOOPBACK:
+    if str(value) not in LOOPBACK:
         raise ValueError(
-            f"{value} would let others read your transcripts, and this version has no credentials; use 127.0.0.1"
+            f"{value!r} would let others read your transcripts, and this version has no credentials; use 127.0.0.1"
         )
     return str(value)
 
 
 def _path(value: object) -> Path:
-    return Path(str(value)).expanduser().absolute()
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("must be the path of a directory")
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{str(value)!r} names a user who has no home directory") from None
 
 
 SETTINGS = (
@@ -135,7 +140,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> 
     """The Config in force. `flags` holds only what was given on the command line. Raises UsageError."""
     env = os.environ if environ is None else environ
     file = config_file(env)
-    stored = _read_toml(file)
+    stored = _read_toml(file, "OBSERVATORY_CONFIG" in env)
     values: dict[str, Any] = {}
     for setting in SETTINGS:
         if setting.name in flags:
@@ -151,7 +156,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> 
             values[setting.name] = setting.read(found)
         except ValueError as error:
             raise UsageError(f"{where} {error}") from None
-    values["data_dir"] = values["data_dir"] or Path(platformdirs.user_data_dir(APP, appauthor=False))
+    values["data_dir"] = values["data_dir"] or _platform_data_dir()
     values["roots"] = tuple(map(str, watch_roots(values["roots"], env)))
     return Config(**values)
 
@@ -162,10 +167,12 @@ def config_file(environ: Mapping[str, str]) -> Path:
     return Path(given) if given else Path(platformdirs.user_config_dir(APP, appauthor=False)) / "config.toml"
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def _read_toml(file: Path, wanted: bool) -> dict[str, Any]:
     try:
         stored = tomllib.loads(file.read_text())
     except FileNotFoundError:
+        if wanted:
+            raise UsageError(f"OBSERVATORY_CONFIG names {file}, which does not exist") from None
         return {}
     except (OSError, ValueError) as error:
         raise UsageError(f"{file} cannot be read: {error}") from None
@@ -179,30 +186,44 @@ def watch_roots(given: tuple[str, ...], environ: Mapping[str, str]) -> tuple[Pat
     """The projects/ directories to watch; explicit roots win, then CLAUDE_CONFIG_DIR, then both default places."""
     if not given and environ.get("CLAUDE_CONFIG_DIR"):
         given = _names(environ["CLAUDE_CONFIG_DIR"])
-    if given:
-        places = [Path(root).expanduser().absolute() for root in given]
-    else:
+    if not given:
         home = Path(environ.get("HOME") or Path.home())
-        places = [Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "claude", home / ".claude"]
-    roots = {os.path.realpath(projects): projects for projects in map(projects_of, places)}
+        given = (str(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "claude"), str(home / ".claude"))
+    roots = {os.path.realpath(projects): projects for projects in map(projects_of, given)}
     return tuple(roots.values())
 
 
-def projects_of(place: Path) -> Path:
-    """The projects directory that a root means. Raises UsageError when the root is a file."""
-    if place.exists() and not place.is_dir():
-        raise UsageError(f"the root {place} is a file; give a Claude config directory, or its projects/ directory")
-    if (place / "projects").is_dir() or place.name == "projects":
-        return place if place.name == "projects" else place / "projects"
+def projects_of(root: str) -> Path:
+    """The projects directory that a root means. Raises UsageError when it cannot be one."""
     try:
-        holds_transcripts = any(place.glob("*/*.jsonl"))
-    except OSError:
-        holds_transcripts = False
-    return place if holds_transcripts else place / "projects"
+        place = _path(root)
+        if place.exists() and not place.is_dir():
+            raise ValueError("is a file; give a Claude config directory, or its projects/ directory")
+        if (place / "projects").is_dir():
+            return place / "projects"
+        if place.name == "projects" or any(place.glob("*/*.jsonl")):
+            return place
+    except ValueError as error:
+        raise UsageError(f"the root {root} {error}") from None
+    except OSError as error:
+        raise UsageError(f"the root {root} cannot be looked into: {error.strerror}") from None
+    return place / "projects"
 
 
 def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """The data directory of commands that only look for a running server."""
+    """The data directory of commands that only look for a running server: the one that it would use. Raises UsageError."""
     env = os.environ if environ is None else environ
-    given = env.get("OBSERVATORY_DATA_DIR")
-    return _path(given) if given else Path(platformdirs.user_data_dir(APP, appauthor=False))
+    file = config_file(env)
+    stored = _read_toml(file, "OBSERVATORY_CONFIG" in env)
+    places = ((env.get("OBSERVATORY_DATA_DIR"), "OBSERVATORY_DATA_DIR"), (stored.get("data_dir"), f"data_dir in {file}"))
+    for given, where in places:
+        if given:
+            try:
+                return _path(given)
+            except ValueError as error:
+                raise UsageError(f"{where} {error}") from None
+    return _platform_data_dir()
+
+
+def _platform_data_dir() -> Path:
+    return Path(platformdirs.user_data_dir(APP, appauthor=False))

@@ -40,9 +40,11 @@ def fences(name: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text(name), re.DOTALL | re.MULTILINE)
 
 
-def calls() -> Iterator[ast.Call]:
-    for path in (path for package in ("observatory", "actors") for _, path in modules(package)):
-        yield from (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+@cache
+def calls() -> tuple[ast.Call, ...]:
+    """Every call in the code."""
+    trees = [ast.parse(path.read_text()) for package in ("observatory", "actors") for _, path in modules(package)]
+    return tuple(node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call))
 
 
 def first_text(call: ast.Call) -> str | None:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
@@ -23,42 +23,52 @@ def one_line_errors(command: Callable[..., R]) -> Callable[..., R]:
     def run(*args: Any, **kwargs: Any) -> R:  # noqa: ANN401 - any command
         try:
             return command(*args, **kwargs)
-        except UsageError as error:
-            _die(str(error), EXIT_USAGE)
-        except WorldError as error:
-            _die(str(error), EXIT_FAILURE)
+        except (UsageError, WorldError, KeyboardInterrupt, BrokenPipeError) as error:
+            _end(error)
         except BaseExceptionGroup as group:
-            _die(str(_only(group)), EXIT_FAILURE)
-        except KeyboardInterrupt:
-            sys.exit(0)
-        except BrokenPipeError:  # the reader of our output has seen enough
-            sys.stderr.close()
-            sys.exit(0)
-        raise AssertionError("unreachable")
+            expected, others = group.split((UsageError, WorldError, KeyboardInterrupt, BrokenPipeError))
+            if expected is None or others is not None:
+                raise
+            _end(_first(expected))
 
     return run
 
 
-def _die(message: str, code: int) -> None:
+def _end(error: BaseException) -> NoReturn:
+    if isinstance(error, UsageError | WorldError):
+        _die(str(error), EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILURE)
+    if isinstance(error, BrokenPipeError):  # the reader of our output has seen enough: no complaint at exit either
+        sys.stderr.close()
+    sys.exit(0)
+
+
+def _die(message: str, code: int) -> NoReturn:
     click.echo(f"observatory: {message}", err=True)
     sys.exit(code)
 
 
-def _only(group: BaseExceptionGroup[Any]) -> BaseException:
-    """The one expected error in a group; anything else goes on as it is."""
-    expected, others = group.split((WorldError, UsageError))
-    if expected is None or others is not None:
-        interrupted, rest = group.split(KeyboardInterrupt)
-        if interrupted is not None and rest is None:
-            raise KeyboardInterrupt
-        raise group
-    error: BaseException = expected
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class OneLineGroup(click.Group):
+    """A group whose usage errors are one line, as all others."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in click
+        try:
+            code = super().main(*args, **extra | {"standalone_mode": False})
+        except getattr(click.exceptions, "NoArgsIsHelpError", ()) as help_wanted:
+            help_wanted.show()
+            code = help_wanted.exit_code
+        except click.ClickException as error:
+            _die(f"{error.format_message().rstrip('.')}: see observatory --help", error.exit_code)
+        sys.exit(code)
+
+
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="observatory")
 def main() -> None:
     """Live observability for Claude Code: every record, to every subscriber, once, in order."""

@@ -15,6 +15,7 @@ from observatory.core.events import Position
 from observatory.core.neutral import neutral_json
 
 DEFAULT_TOPICS = ("all_conversations",)
+FOR_PEOPLE = ("all_conversations", "project_updates")  # the latter for the names of new projects; not printed
 
 
 class Output(Protocol):
@@ -22,7 +23,9 @@ class Output(Protocol):
 
     def learn(self, snapshot: Snapshot) -> None: ...
 
-    def print(self, event: Event) -> None: ...
+    def print(self, event: Event) -> bool:
+        """Whether there was anything to print."""
+        ...
 
 
 @attrs.frozen
@@ -34,9 +37,10 @@ class JsonLines:
     def learn(self, snapshot: Snapshot) -> None:
         """Nothing: an envelope is complete without names."""
 
-    def print(self, event: Event) -> None:
+    def print(self, event: Event) -> bool:
         self._out.write(neutral_json(event.text) + "\n")
         self._out.flush()
+        return True
 
 
 async def tail(
@@ -50,7 +54,7 @@ async def tail(
     token: str | None = None,
     open_stream: OpenStream | None = None,
 ) -> None:
-    """Print events until `n` were printed or for ever; notices of interruptions go to stderr.
+    """Print events until `n` were printed, or for ever; notices of interruptions go to stderr.
 
     Writing blocks the loop on purpose: a pager that pauses costs a reconnect, never an event.
 
@@ -59,14 +63,12 @@ async def tail(
     output: Output = JsonLines(out) if as_json else Printer.to(out)
     told = sys.stderr if notices is None else notices
     snapshot = since is None and not as_json  # for the names of projects
-    wanted = tuple(topics) or DEFAULT_TOPICS
+    wanted = tuple(topics) or (DEFAULT_TOPICS if as_json else FOR_PEOPLE)
     with suppress(BrokenPipeError):  # the reader of our output has seen enough, e.g. `| head`
         async with follow(url, wanted, since=since, snapshot=snapshot, token=token, open_stream=open_stream) as items:
             count = 0
             while n is None or count < n:
-                item = await items.receive()
-                count += isinstance(item, Event)
-                _show(item, output, told)
+                count += _show(await items.receive(), output, told)
 
 
 async def run(url: str, topics: Sequence[str], n: int | None, since_seq: int | None, as_json: bool) -> None:
@@ -97,14 +99,16 @@ def notice_of(item: Item) -> str | None:
     assert_never(item)
 
 
-def _show(item: Item, output: Output, notices: TextIO) -> None:
+def _show(item: Item, output: Output, notices: TextIO) -> bool:
+    """Print an item; True if it was an event and there was something to print."""
     match item:
         case Event():
-            output.print(item)
+            return output.print(item)
         case Snapshot():
             output.learn(item)
         case _ if (notice := notice_of(item)) is not None:
             print(f"observatory: {notice}", file=notices, flush=True)
+    return False
 
 
 def _place(position: Position | None) -> str:

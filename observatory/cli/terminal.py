@@ -73,14 +73,16 @@ class Printer:
         for project in snapshot.projects:
             self._name(project)
 
-    def print(self, event: Event) -> None:
-        """Print an event, if it is worth a line."""
+    def print(self, event: Event) -> bool:
+        """Print an event, if it is worth a line; returns whether it was."""
         if event.type == "project_update" and isinstance(event.data, dict):
             self._name(event.data)
         rendered = line_of(event, self._projects, self._zone)
-        for row in rendered.rows if rendered is not None else ():
-            assert rendered is not None
+        if rendered is None or not rendered.rows:
+            return False
+        for row in rendered.rows:
             self._row(rendered, row)
+        return True
 
     def _row(self, rendered: Rendered, row: tuple[Span, ...]) -> None:
         text = Text.assemble((rendered.time, QUIET), " ", (rendered.place, "magenta"), " ")

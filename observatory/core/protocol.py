@@ -4,7 +4,7 @@ The shell carries the effects out. What depends on the log's head is settled at 
 nothing can be published between the decision and the registration.
 """
 
-from typing import Literal
+from typing import Literal, assert_never
 
 import attrs
 
@@ -134,6 +134,7 @@ class Session:
                 return Settled(self.topics, None, self._standing("subscription_confirmed", request.re, at, at.pos))
             case Subscribe() | ResumeRequest():
                 return self._position(request, at)
+        assert_never(request)
 
     def _position(self, request: Subscribe | ResumeRequest, at: At) -> Settled:
         if request.resume is not None and at.pos is not None:
@@ -179,5 +180,6 @@ class Session:
                 return (Fetch(re, "snapshot", limit),)
             case GetStatus(re):
                 return (Fetch(re, "status"),)
-            case _:
+            case Subscribe() | Unsubscribe() | ResumeRequest() | GetSubscriptions():
                 return (Settle(request),)
+        assert_never(request)

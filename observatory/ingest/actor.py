@@ -196,7 +196,7 @@ class Ingest:
                 new.append(self._journal.new_source(file.path, scan.root, state, state.size))
             elif source is not None and source.offset < source.backfill_until:
                 self._cold.append((state.mtime_ns, file.path))
-            elif source is None or source.missing or source.state != state:
+            elif source is None or source.missing or source.state != state or source.offset < state.size:
                 self._hot.setdefault(file.path, now_ns)
         here = {file.path for file in scan.files}
         for source in sources.values():
@@ -215,14 +215,16 @@ class Ingest:
 
     async def _turn(self) -> None:
         """Journal what the hints are about, or a piece of history; then the books, when they are due."""
-        carried, self._carried = self._carried or self._read(), None
+        carried = self._carried = self._carried or self._read()
         if not carried.together and carried.batch.records:
             if carried.events is None:
                 carried.commit(await self._commit(carried.batch))
+            self._carried = None  # not before it is stored: the books must not tell of records that are not
             await self._publish(carried)
             carried = Carried(Batch())
         if carried.together or self._health.news or self._books_are_due():
             await self._close_books(carried)
+        self._carried = None
 
     def _turn_nowait(self) -> None:
         """The same for an idle Ingest, as far as it goes without waiting; the rest is carried to the next turn."""

@@ -16,19 +16,23 @@ from observatory.core.transcript import Record
 from observatory.ingest.copies import Copies
 from observatory.ingest.items import Item, public_id
 from observatory.ingest.ledger import Ledger
-from observatory.ingest.projects import project_for
+from observatory.ingest.projects import Moments, project_for
 
 FileEvent = Literal["created", "modified", "deleted"]
 
 
 @attrs.define
 class Entry:
-    """What one turn found in one file. source: the row after it; announced: its conversation was told of before."""
+    """What one turn found in one file.
+
+    source: the row after it; announced: its conversation was told of before; replaced: the file's content is another.
+    """
 
     source: SourceRow
     items: list[Item]
     announced: bool
     event: FileEvent | None
+    replaced: bool = False
 
 
 @attrs.define
@@ -50,11 +54,11 @@ class Books:
         location = identity.locate(source.path, source.root)
         own_id = identity.conversation_id(location, inline, self._taken, source.path)
         parent = identity.parent_id(location, inline)
-        project = project_for(self.ledger, self.machine_id, location, parent, cwd, now)
+        at = rfc3339(source.state.mtime_ns // 1_000_000)
+        project = project_for(self.ledger, self.machine_id, location, parent, cwd, Moments(now, at))
         self.ledger.put_project(
             attrs.evolve(project, conversation_count=project.conversation_count + 1, updated_at=now)
         )
-        at = rfc3339(source.state.mtime_ns // 1_000_000)
         session = identity.session_id(location, inline)
         opened = Conversation(own_id, project.id, session, source.path, at, at, location.agent_id, parent)
         self.ledger.put_conversation(opened)
@@ -69,10 +73,11 @@ class Books:
         return topics.of_conversation(conversation.id, conversation.project_id, above)
 
     def close(self, batch: Batch, now: str, history_done: bool) -> None:
-        """Fold in what is pending, and put rows and events into the batch: first what opens, last what changed.
+        """Fold in what is pending, and put rows and events into the batch: first what is new, last what changed.
 
         history_done: no more history is waiting, so the projects that only have history are told of now.
         """
+        new_projects: list[Draft] = []
         first: list[Draft] = []
         last: list[Draft] = []
         live_projects: set[str] = set()
@@ -87,11 +92,12 @@ class Books:
         for conversation_id, announced in touched.items():
             self._conversation_event(conversation_id, announced, before.conversations, first, last)
         told_anew = self.unannounced if history_done else set()
-        for project_id in sorted((live_projects & before.projects.keys()) | told_anew):
+        silent = self.unannounced - live_projects
+        for project_id in sorted((before.projects.keys() - silent) | told_anew):
             old = None if project_id in told_anew else before.projects[project_id]
-            self._project_event(project_id, old, last)
+            self._project_event(project_id, old, new_projects if old is None else last)
         self.unannounced = self.unannounced - told_anew
-        batch.drafts[:] = [*first, *batch.drafts, *last]
+        batch.drafts[:] = [*new_projects, *first, *batch.drafts, *last]
         self.pending.clear()
 
     # -- one entry -----------------------------------------------------------------------------------------------------

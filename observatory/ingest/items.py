@@ -98,6 +98,11 @@ def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: 
     return flags
 
 
+def is_nul(line: Line) -> bool:
+    """Whether a line has no value: what a power loss leaves, transcripts.md §7."""
+    return line.data.startswith(b"\0") and not line.data.strip(b"\0").strip()
+
+
 def stored_item(record: StoredRecord) -> Item:
     """A record of the archive, as it was when it was read."""
     values = parse(Line(record.offset, len(record.body), record.body))

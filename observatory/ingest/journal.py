@@ -7,11 +7,12 @@ from observatory.core import message_added
 from observatory.core.batch import MAX_GENERATION, Batch, FileState, Flag, SourceRow
 from observatory.core.conversation import Conversation
 from observatory.core.events import Draft
+from observatory.core.lines import Line
 from observatory.core.replies import rfc3339
 from observatory.core.transcript import Record
 from observatory.ingest import reading
 from observatory.ingest.books import Books, Entry, FileEvent
-from observatory.ingest.items import NOTHING_KNOWN, Item, Known, items_of, public_id, row_of, stored_item
+from observatory.ingest.items import NOTHING_KNOWN, Item, Known, is_nul, items_of, public_id, row_of, stored_item
 from observatory.ingest.ports import Archive
 from observatory.ingest.projects import upgrade
 from observatory.ingest.reading import Chunk, Unreadable
@@ -43,6 +44,9 @@ class Journal:
 
     def _catch_up(self, source: SourceRow) -> Entry:
         items = [stored_item(record) for record in self.archive.ahead(source)]
+        for item in items:  # its copy key is one of the rows that are missing
+            if isinstance(item.value, Record) and item.value.uuid is not None:
+                self.books.copies.is_copy(item.value.uuid, item.value.timestamp, item.body, source.id)
         last = items[-1]
         after = attrs.evolve(source, offset=last.value.offset + last.span, lines=last.line + 1)
         self.sources[source.path] = after
@@ -61,10 +65,11 @@ class Journal:
         self.unreadable.pop(path, None)
         if source is not None and _replaced(source, chunk.state):
             is_new, source = source.missing, self._next_generation(source)
-            return self._entry(source, reading.read(path, 0), is_new=is_new)
+            return self._entry(source, reading.read(path, 0), is_new=is_new, replaced=True)
         if source is None:
             return self._entry(self.new_source(path, self._root_of(path), chunk.state, 0), chunk, is_new=True)
-        if not (chunk.consumed or chunk.searched or source.missing or chunk.state.size != source.state.size):
+        moved = chunk.consumed or chunk.searched or chunk.state.size != source.state.size
+        if not (moved or source.missing or source.offset < source.backfill_until):
             return None, False
         return self._entry(source, chunk, is_new=source.missing)
 
@@ -73,34 +78,49 @@ class Journal:
             return reading.read(path, 0)
         return reading.read(path, source.offset, self._searched.get(source.id, 0))
 
-    def _entry(self, source: SourceRow, chunk: Chunk | Unreadable, *, is_new: bool) -> tuple[Entry | None, bool]:
+    def _entry(
+        self, source: SourceRow, chunk: Chunk | Unreadable, *, is_new: bool, replaced: bool = False
+    ) -> tuple[Entry | None, bool]:
         if isinstance(chunk, Unreadable):
             return self._cannot_read(source.path, source, chunk), False
         if chunk.searched:
             self._searched[source.id] = chunk.searched
         else:
             self._searched.pop(source.id, None)
-        known = self._known.get(source.id, NOTHING_KNOWN)
-        items = items_of(source, chunk.lines, known, self.books.copies.is_copy)
-        self.nul_lines += len(chunk.lines) > len(items)
+        items = items_of(source, chunk.lines, self._known_of(source), self.books.copies.is_copy)
+        self.nul_lines += sum(isinstance(line, Line) and is_nul(line) for line in chunk.lines)
         after = _advanced(source, chunk, len(items))
         self.sources[after.path] = after
         history = source.offset < source.backfill_until
         announced = source.conversation_id is not None and not history
         event: FileEvent | None = "created" if is_new else None if history else "modified"
-        return Entry(after, items, announced, event), chunk.more
+        return Entry(after, items, announced, event, replaced), chunk.more
 
     def _next_generation(self, source: SourceRow) -> SourceRow:
         """The content was replaced or cut: read it anew, and publish only what was not there before."""
+        known = self._stored_lines(source)
         if source.generation == MAX_GENERATION:  # record keys have no room for more: go on under another source id
             self.books.ledger.put_source(attrs.evolve(source, path=f"{source.path}#{source.id}", missing=True))
             source = attrs.evolve(source, id=self.archive.new_source_id(), generation=-1)
         log.info("file.replaced", path=source.path, generation=source.generation + 1)
+        self._known[source.id] = known
+        return attrs.evolve(source, generation=source.generation + 1, offset=0, backfill_until=0)
+
+    def _stored_lines(self, source: SourceRow) -> Known:
         known = Known()
         for body in self.archive.bodies(source.id):
             known.add(body)
-        self._known[source.id] = known
-        return attrs.evolve(source, generation=source.generation + 1, offset=0, backfill_until=0)
+        return known
+
+    def _known_of(self, source: SourceRow) -> Known:
+        """What may be met again; anew from the archive for a generation that an earlier process began to read."""
+        if source.generation and source.id not in self._known:
+            known = self._known[source.id] = self._stored_lines(source)
+            for record in self.archive.ahead(attrs.evolve(source, offset=0)):
+                known.take(record.body)  # itself
+                if record.flags & Flag.KNOWN:
+                    known.take(record.body)  # and the line that it was met as
+        return self._known.get(source.id, NOTHING_KNOWN)
 
     def _cannot_read(self, path: str, source: SourceRow | None, why: Unreadable) -> Entry | None:
         if not why.gone:
@@ -126,9 +146,9 @@ class Journal:
         """Put an entry's records and message_added events into the batch, and the entry into the books' queue.
 
         Returns whether the books must be closed in the same transaction: a file was recognised, its history came in,
-        or its project became known.
+        its project became known, or it was replaced: then only the books say which generation the records are of.
         """
-        together = not entry.announced or entry.event in ("created", "deleted")
+        together = not entry.announced or entry.replaced or entry.event in ("created", "deleted")
         conversation, adopted = self._conversation(entry, now_ms)
         key = conversation.id if conversation is not None else None
         batch.records.extend(row_of(entry.source, item, key) for item in entry.items if not item.stored)
@@ -188,7 +208,10 @@ def _first_cwd(items: list[Item]) -> str | None:
 
 
 def _replaced(source: SourceRow, state: FileState) -> bool:
-    return (source.state.dev, source.state.ino) != (state.dev, state.ino) or state.size < source.offset
+    old = source.state
+    if source.missing and (old.size, old.mtime_ns) != (state.size, state.mtime_ns):
+        return True  # a file made anew often gets the inode of the one that was deleted
+    return (old.dev, old.ino) != (state.dev, state.ino) or state.size < source.offset
 
 
 def _advanced(source: SourceRow, chunk: Chunk, items: int) -> SourceRow:

@@ -9,10 +9,18 @@ from observatory.core.project import Project, name_of, resolve
 from observatory.ingest.ledger import Ledger
 
 
+@attrs.frozen
+class Moments:
+    """RFC 3339. active: when the file was last written, which for history is long ago."""
+
+    now: str
+    active: str
+
+
 def project_for(
-    ledger: Ledger, machine_id: str, location: Location, parent: str | None, cwd: str | None, at: str
+    ledger: Ledger, machine_id: str, location: Location, parent: str | None, cwd: str | None, at: Moments
 ) -> Project:
-    """The project of a new conversation, found or made. parent: id of the conversation above; at: now, RFC 3339."""
+    """The project of a new conversation, found or made. parent: id of the conversation above."""
     above = ledger.conversation(parent) if parent is not None else None
     if above is not None and (found := ledger.project(above.project_id)) is not None:
         return found
@@ -23,15 +31,15 @@ def project_for(
     return found or _new(identity.project_id(machine_id, name), name, location.slug, False, at)
 
 
-def _resolved(ledger: Ledger, machine_id: str, slug: str, cwd: str, at: str) -> Project:
+def _resolved(ledger: Ledger, machine_id: str, slug: str, cwd: str, at: Moments) -> Project:
     unresolved = ledger.project(identity.project_id(machine_id, slug)) if slug else None
     if unresolved is not None and not unresolved.resolved:
         return resolve(unresolved, cwd)
     return _new(identity.project_id(machine_id, cwd), cwd, slug, True, at)
 
 
-def _new(project_id: str, path: str, slug: str, resolved: bool, at: str) -> Project:
-    return Project(project_id, name_of(path), path, slug, resolved, at, at, at)
+def _new(project_id: str, path: str, slug: str, resolved: bool, at: Moments) -> Project:
+    return Project(project_id, name_of(path), path, slug, resolved, at.now, at.now, at.active)
 
 
 def upgrade(ledger: Ledger, conversation: Conversation, cwd: str, at: str) -> Conversation:

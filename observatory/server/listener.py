@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import structlog
 import trio
-from trio_websocket import wrap_server_stream
+from trio_websocket import ConnectionClosed, wrap_server_stream
 from wsproto.utilities import LocalProtocolError
 
 from actors.sender import OutboxLimits, Sender, Stalled
@@ -98,13 +98,13 @@ class WebSocketServer:
             await upgrade.refuse(stream, verdict)
         else:
             assert isinstance(head, Head)
-            await self._run(stream, verdict, upgrade.canonical(head, verdict.legacy) + received.rest)
+            await self._run(stream, verdict, upgrade.canonical(head, verdict.legacy), received.rest)
 
-    async def _run(self, stream: trio.SocketStream, accepted: Accepted, received: bytes) -> None:
+    async def _run(self, stream: trio.SocketStream, accepted: Accepted, head: bytes, rest: bytes) -> None:
         connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services)
         transport = SocketTransport(stream)
         connection.sender = sender = Sender(transport, self.outbox, connection, self.on_written)
-        wire = ControlStream(stream, sender, received, self.services.timing.close_timeout)
+        wire = ControlStream(stream, sender, head, rest, self.services.timing.close_timeout)
         topics = (accepted.topics or LEGACY_TOPICS) if accepted.legacy else accepted.topics
         code = ABNORMAL
         self.counters.accepted += 1
@@ -139,8 +139,10 @@ class WebSocketServer:
                     connection.close_soon(CloseCode.RESTART, "server is going down")
                 code = await connection.serve(ws, wire, topics)
                 reading.cancel_scope.cancel()
+        except* ConnectionClosed:  # the peer went before it had its answer
+            pass
         except* LocalProtocolError:  # trio-websocket answers a frame that crossed its own close
-            code = code if code != ABNORMAL else CloseCode.TOO_BIG
+            code = CloseCode.TOO_BIG
         return code
 
     def _count_end(self, connection: Connection, code: int) -> None:
@@ -149,6 +151,7 @@ class WebSocketServer:
             outbox = attrs.asdict(connection.sender.statistics())
             log.info("client.lost", client=connection.client_id, code=code, **outbox)
         else:
+            self.counters.failures += code == CloseCode.HANDLER_FAILED
             self.counters.closes[code] = self.counters.closes.get(code, 0) + 1
             log.info("client.closed", client=connection.client_id, code=code, sent=connection.sender.frames_sent)
 

@@ -57,12 +57,15 @@ class ControlStream(trio.abc.Stream):
         self,
         stream: trio.SocketStream,
         sender: Sender,
-        already_read: bytes,
+        head: bytes,
+        rest: bytes,
         close_seconds: float,
     ) -> None:
         self._stream = stream
         self._sender = sender
-        self._already_read = already_read
+        self._head = head
+        self._rest = rest
+        self._answered = trio.Event()
         self._close_seconds = close_seconds
         self._written = trio.Event()
         self.received_at = trio.current_time()
@@ -76,11 +79,18 @@ class ControlStream(trio.abc.Stream):
             self._written.set()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """The next bytes of the peer."""
-        if self._already_read:
-            data, self._already_read = self._already_read, b""
+        """The head, then what the peer sent behind it, then what it sends.
+
+        Frames wait for the answer to the head: trio-websocket looks at them only when more comes after it.
+        """
+        if self._head:
+            head, self._head = self._head, b""
             await trio.lowlevel.checkpoint()
-            return data
+            return head
+        await self._answered.wait()
+        if self._rest:
+            rest, self._rest = self._rest, b""
+            return rest
         received: bytes = await self._stream.receive_some(max_bytes)
         self.received_at = trio.current_time()
         return received
@@ -93,6 +103,7 @@ class ControlStream(trio.abc.Stream):
             await self.say_goodbye(code, reason.decode())
         else:
             await self._sender.send(frame)
+            self._answered.set()
 
     async def say_goodbye(self, code: int, reason: str) -> None:
         """Write what is queued and the close frame; nothing follows. A peer that does not take them in time is reset.

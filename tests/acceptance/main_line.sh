@@ -8,6 +8,7 @@ RUN_COMMAND=$(grep -E '^python3 -m venv .*observatory serve$' README.md)
 SET_UP=${RUN_COMMAND% && *}
 SERVE=${RUN_COMMAND##* && }
 WORK=$(mktemp -d)
+: >"$WORK/status.err"
 CLONE=$WORK/clone
 SERVER=''
 
@@ -15,6 +16,7 @@ clean_up() {
     status=$?
     if [ -n "$SERVER" ]; then
         kill -KILL "$SERVER" 2>/dev/null || true
+        wait "$SERVER" 2>/dev/null || true
     fi
     rm -rf "$WORK"
     if [ "$status" -ne 0 ]; then
@@ -28,8 +30,8 @@ pass() { printf 'PASS: %s\n' "$1"; }
 fail() {
     printf 'FAIL: %s\n' "$1"
     for file in "${@:2}"; do
-        printf -- '--- %s\n' "${file#"$WORK"/}"
-        cat "$file"
+        printf -- '--- %s (its end)\n' "${file#"$WORK"/}"
+        tail -n 20 "$file" | cut -c -2000
     done
     exit 1
 }
@@ -48,7 +50,7 @@ wait_until() {
     local deadline=$((SECONDS + 20))
     until "${@:2}"; do
         if [ "$SECONDS" -ge "$deadline" ]; then
-            fail "$1" "$WORK/server.out" "$WORK/server.log"
+            fail "$1" "$WORK"/*.err "$WORK/server.out" "$WORK/server.log"
         fi
         sleep 0.1
     done
@@ -56,14 +58,12 @@ wait_until() {
 }
 
 # As a user who has nothing yet: none of this machine's settings, and an empty home.
-as_new_user() {
-    env -u CLAUDE_CONFIG_DIR -u XDG_CONFIG_HOME -u XDG_DATA_HOME -u OBSERVATORY_CONFIG -u OBSERVATORY_ROOTS \
-        -u OBSERVATORY_LOG_FORMAT HOME="$WORK/home" OBSERVATORY_DATA_DIR="$WORK/data" OBSERVATORY_PORT=0 "$@"
-}
+AS_NEW_USER=(env -u CLAUDE_CONFIG_DIR -u XDG_CONFIG_HOME -u XDG_DATA_HOME -u OBSERVATORY_CONFIG -u OBSERVATORY_ROOTS
+    -u OBSERVATORY_LOG_FORMAT HOME="$WORK/home" OBSERVATORY_DATA_DIR="$WORK/data" OBSERVATORY_PORT=0)
 
-observatory() { as_new_user timeout 20 .venv/bin/observatory "$@"; }
+observatory() { "${AS_NEW_USER[@]}" timeout 20 .venv/bin/observatory "$@"; }
 is_ready() { grep -q 'ready at ws://' "$WORK/server.out"; }
-one_client_is_live() { observatory status --json | grep -q '"live": 1'; }
+one_client_is_live() { observatory status --json 2>"$WORK/status.err" | grep -q '"live": 1'; }
 
 # line NUMBER TEXT: a prompt as Claude Code writes it.
 line() {
@@ -83,7 +83,7 @@ eval "$SET_UP"
 pass 'the README sets it up in a fresh clone'
 
 # shellcheck disable=SC2086 # a command of several words
-as_new_user $SERVE >"$WORK/server.out" 2>"$WORK/server.log" &
+"${AS_NEW_USER[@]}" $SERVE >"$WORK/server.out" 2>"$WORK/server.log" &
 SERVER=$!
 wait_until 'serve says where it listens' is_ready
 check 'it says what is not there yet' "$WORK/server.out" 'nothing to watch yet'

@@ -108,6 +108,8 @@ def rounds(found: dict[str, Command], load: Path, opts: argparse.Namespace) -> d
                 continue
             results[name].append(result)
             told(f"round {number + 1}, {name}: {result['cpu_us']:.2f} µs per delivery")
+            if result["disorder"]:
+                told(f"{name}: {result['disorder']} messages came out of order or twice")
             print(said, end="")
     return results
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from tests.bench.facts import add_peers, emit, parser, told
 from tests.bench.figures import median, median_ratio, shown, table
-from tests.bench.processes import LOOPBACK_ONLY, ROOT, can_unshare
+from tests.bench.latency_run import ctrl_daemon
+from tests.bench.processes import LOOPBACK_ONLY, ROOT, NotMeasured, can_unshare
 
 Round = dict[str, Any] | None
 COLUMNS = ("first_p50_ms", "first_p99_ms", "last_p50_ms", "last_p99_ms")
@@ -46,6 +47,11 @@ def peer_of(opts: argparse.Namespace, isolated: bool) -> str | None:
         return None
     if not isolated:
         told(f"not measured: {opts.peer}: it would reach for the internet, and unshare -rn is not allowed here")
+        return None
+    try:
+        ctrl_daemon(opts.peers, 0)
+    except NotMeasured as obstacle:
+        told(f"not measured: {opts.peer}: {obstacle}")
         return None
     return str(opts.peer)
 

@@ -32,20 +32,22 @@ async def named(peer: Peer) -> None:
     snapshot = {"projects": [{"id": "p1", "name": "shop"}], "conversations": [], "position": position}
     await peer.send("snapshot", snapshot, re=request["id"])
     request = await peer.expect("subscribe")
-    assert request["data"]["topics"] == ["all_conversations"]
+    assert request["data"]["topics"] == ["all_conversations", "project_updates"]
     await peer.confirm(request, pos=100, recovered=True)
 
 
 async def test_it_prints_events_with_the_names_of_projects_and_stops_after_n(autojump_clock: MockClock) -> None:
     async def script(peer: Peer) -> None:
         await named(peer)
-        for seq in (101, 102, 103):
+        update = {"id": "p1", "name": "shop", "path": "/shop"}
+        await peer.send("project_update", update, seq=101, epoch="e1")  # teaches a name, and is no line of `-n`
+        for seq in (102, 103, 104):
             record = {"project_id": "p1", "conversation_id": "c1", "record": {"kind": "prompt", "text": f"no. {seq}"}}
             await peer.send("message_added", record, seq=seq, epoch="e1")
         await peer.closed_by_client()
 
     out, notices = await tail_of(script, n=2)
-    assert [line.split(" ", 1)[1] for line in out] == ["shop/c1 user no. 101", "shop/c1 user no. 102"]
+    assert [line.split(" ", 1)[1] for line in out] == ["shop/c1 user no. 102", "shop/c1 user no. 103"]
     assert notices == []
 
 

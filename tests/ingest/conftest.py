@@ -1,13 +1,14 @@
-"""A stage in virtual time for each test."""
+"""A stage for each test; the books follow the journal without the pause that lets clients go first."""
 
 from pathlib import Path
 
 import pytest
-from trio.testing import MockClock
 
+from observatory.ingest import actor
 from tests.ingest.stage import Stage
 
 
 @pytest.fixture
-def stage(tmp_path: Path, autojump_clock: MockClock) -> Stage:
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.setattr(actor, "BOOKS_DELAY", 0.0)
     return Stage(tmp_path)

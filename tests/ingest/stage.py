@@ -1,5 +1,6 @@
-"""A stage for the ingest: real files, a real EventLog, virtual time; commits on the loop, and failing when told to."""
+"""A stage for the ingest: real files, a a real EventLog; commits on the loop, and failing when told to."""
 
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
@@ -9,6 +10,7 @@ from typing import Any
 import attrs
 import orjson
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from actors.router import Router
 from actors.watcher import Change, FileChanged, FileGone, FileSeen, FileStat, RootScanned
@@ -22,7 +24,6 @@ from tests.oracle import read_log
 
 NOW = 1_795_381_200_000  # 2026-11-22T21:00:00Z
 BEFORE, AFTER = "2026-11-22T20:00:00.{:03}Z", "2026-11-22T22:00:00.{:03}Z"  # stamps of old lines and of fresh ones
-SETTLED = 1.0  # virtual seconds in which everything that is to be done is done
 Told = tuple[str, dict[str, Any]]
 
 
@@ -83,6 +84,7 @@ class Stage:
     _ingest: Ingest | None = None
     _commits: InlineCommits | None = None
     _looked: int = 0
+    _written: int = 0
 
     @property
     def root(self) -> Path:
@@ -116,7 +118,7 @@ class Stage:
                 nursery.start_soon(self._ingest.run)
                 if scan:
                     self.ingest.send_nowait((self.look(),))
-                    await trio.sleep(SETTLED)
+                    await wait_all_tasks_blocked()
                 yield
                 if killed:
                     self._commits.room = 0
@@ -138,10 +140,23 @@ class Stage:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
             file.write(b"\n".join(lines) + end)
+        self._written += 1
+        os.utime(path, ns=(0, (NOW - 7_200_000 + self._written) * 1_000_000))
 
     async def append(self, name: str, *lines: bytes, end: bytes = b"\n") -> list[Told]:
         """Append lines and tell the ingest; returns what it made of them."""
         self.write(name, *lines, end=end)
+        return await self.hint(name)
+
+    async def replace(self, name: str, *lines: bytes) -> list[Told]:
+        """Rename another file over it."""
+        self.write("new", *lines)
+        self.path("new").replace(self.path(name))
+        return await self.hint(name)
+
+    async def remove(self, name: str) -> list[Told]:
+        """Delete a file."""
+        self.path(name).unlink()
         return await self.hint(name)
 
     # -- hints ---------------------------------------------------------------------------------------------------------
@@ -159,7 +174,7 @@ class Stage:
     async def tell(self, *changes: Change) -> list[Told]:
         """Give hints, and let everything happen that follows."""
         self.ingest.send_nowait(changes)
-        await trio.sleep(SETTLED)
+        await wait_all_tasks_blocked()
         return self.told()
 
     # -- what came of it -----------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from observatory.ingest import reading
-from tests.ingest.stage import Stage, of, prompt, reply, texts, types
+from tests.ingest.stage import BEFORE, Stage, of, prompt, reply, texts, types
 
 LONG = {"padding": "x" * 2000}
 
@@ -26,6 +26,15 @@ async def test_history_is_archived_and_told_of_once_per_conversation_and_project
         assert stage.rows("SELECT count(*), min(flags & 16), max(flags & 16) FROM records") == [(5, 16, 16)]
 
 
+async def test_a_project_was_last_active_when_its_history_was_written(stage: Stage) -> None:
+    """It was the time of the scan: all projects of the past looked alike, and the first live line changed nothing."""
+    stage.write("a.jsonl", prompt(1))
+    async with stage.running():
+        (project,) = of(stage.told(), "project_update")
+        assert project["last_activity"] == BEFORE.format(1)
+        assert project["created_at"] > project["last_activity"]
+
+
 async def test_the_newest_history_comes_first(stage: Stage) -> None:
     for number, name in enumerate(["b.jsonl", "a.jsonl", "c.jsonl"]):
         stage.write(name, prompt(number, sessionId=name))
@@ -41,7 +50,7 @@ async def test_what_comes_after_the_first_scan_is_live(stage: Stage) -> None:
         told = await stage.append("a.jsonl", prompt(2))
         assert texts(told) == ["do it 2"]
         told = await stage.append("b.jsonl", prompt(3, sessionId="b"))
-        assert types(told)[:3] == ["file_created", "conversation_started", "message_added"]
+        assert types(told) == ["file_created", "conversation_started", "message_added", "project_update"]
 
 
 async def test_a_restart_in_the_middle_of_history_goes_on_and_tells_each_conversation_once(stage: Stage) -> None:
@@ -61,7 +70,7 @@ async def test_a_line_that_is_torn_at_the_first_scan_is_published_when_it_is_who
     whole, torn = prompt(1), prompt(2)
     stage.write("a.jsonl", whole, torn[:20], end=b"")
     async with stage.running():
-        assert types(stage.told()) == ["conversation_started", "project_update"]
+        assert types(stage.told()) == ["project_update", "conversation_started"]
         told = await stage.append("a.jsonl", torn[20:])
         assert texts(told) == ["do it 2"]
 
@@ -72,7 +81,7 @@ async def test_a_file_that_is_nothing_but_a_torn_line_at_the_first_scan(stage: S
     async with stage.running():
         assert stage.told() == []
         told = await stage.append("a.jsonl", prompt(1)[20:])
-        assert types(told) == ["conversation_started", "message_added", "project_update", "file_modified"]
+        assert types(told) == ["project_update", "conversation_started", "message_added", "file_modified"]
 
 
 async def test_history_that_ends_in_a_torn_line_after_a_full_chunk_is_told_of(stage: Stage) -> None:
@@ -82,7 +91,7 @@ async def test_history_that_ends_in_a_torn_line_after_a_full_chunk_is_told_of(st
     first_chunk = reading.READ_BYTES // (len(lines[0]) + 1)
     stage.write("a.jsonl", *lines[:first_chunk], lines[first_chunk][:9_000], end=b"")
     async with stage.running():
-        assert types(stage.told()) == ["conversation_started", "project_update"]
+        assert types(stage.told()) == ["project_update", "conversation_started"]
     async with stage.running():
         assert stage.told() == []
         told = await stage.append("a.jsonl", lines[first_chunk][9_000:])

@@ -24,7 +24,18 @@ async def test_a_file_that_appeared_while_the_server_was_down_is_live(stage: Sta
     stage.write("a.jsonl", prompt(1))
     async with stage.running():
         told = stage.told()
-        assert types(told) == ["file_created", "conversation_started", "message_added", "project_update"]
+        assert types(told) == ["project_update", "file_created", "conversation_started", "message_added"]
+
+
+async def test_a_restart_in_the_middle_of_a_large_file_reads_the_rest(stage: Stage) -> None:
+    """The stored stat was of the whole file already, so that it counted as unchanged and the rest was never read."""
+    async with stage.running(killed=True):
+        await stage.append("a.jsonl", prompt(0))
+        stage.commits.room = 2
+        told = await stage.append("a.jsonl", *(prompt(n, padding="x" * 5000) for n in range(1, 300)))
+        assert 0 < len(told) < 300
+    async with stage.running():
+        assert texts(told + stage.told()) == [f"do it {n}" for n in range(1, 300)]
 
 
 async def test_a_restart_without_news_tells_nothing(stage: Stage) -> None:

@@ -145,7 +145,7 @@ class Raw:
 
     async def end(self) -> bytes:
         """What still comes until the peer's end, which may be a reset."""
-        with trio.fail_after(DEADLINE), suppress(trio.BrokenResourceError):
+        with trio.fail_after(DEADLINE), suppress(trio.BrokenResourceError):  # also a reset
             while True:
                 await self._more()
         return bytes(self.received)

@@ -47,7 +47,9 @@ async def answer(
     return status, found, orjson.loads(body)["error"] if body else {}
 
 
-@pytest.mark.parametrize(("target", "headers", "status", "code"), [r[1:] for r in REFUSALS], ids=[r[0] for r in REFUSALS])
+@pytest.mark.parametrize(
+    ("target", "headers", "status", "code"), [r[1:] for r in REFUSALS], ids=[r[0] for r in REFUSALS]
+)
 async def test_a_refusal_is_an_http_answer_with_a_json_body(
     tmp_path: Path, target: str, headers: dict[str, str | None], status: int, code: str
 ) -> None:
@@ -98,7 +100,7 @@ async def test_all_slots_taken_is_503_with_a_retry_after(tmp_path: Path) -> None
         assert (status, error["code"]) == (503, "FULL")
         assert 1 <= int(headers["retry-after"]) <= 10
         await first.aclose()
-        await running.until(lambda: not running.server.connections)
+        await running.until(lambda: running.server._open == 0)
         await running.upgraded()
 
 
