@@ -19,8 +19,12 @@ CONTROL_RESERVE = (
 class Transport(Protocol):
     """The sending half of a connection. After `abort` nothing more is written."""
 
-    def try_send(self, data: bytes | memoryview) -> int:
-        """Bytes the kernel took now; 0 when it would block. Raises OSError when the connection is broken."""
+    @property
+    def try_send(self) -> Callable[[bytes | memoryview], int]:
+        """Bytes the kernel took now. Raises BlockingIOError when it takes none, OSError when the connection is broken.
+
+        Called once per delivery: a bound method of a C object, if there is one, saves a fifth of the cost.
+        """
         ...
 
     async def wait_writable(self) -> None: ...
@@ -94,6 +98,12 @@ class SenderStatistics:
 class Sender:
     """One client's outbox. `run` drains it; `x_nowait`, `fall_behind` and `go_live` never block."""
 
+    __slots__ = (
+        "_backlog", "_bytes", "_failure", "_frames", "_get", "_limits", "_near_head", "_on_written", "_open",
+        "_pending", "_put", "_replies", "_replies_drained", "_transport", "_try_send", "_waiting",
+        "cursor", "frames_sent", "progressed_at",
+    )  # fmt: skip
+
     def __init__(
         self,
         transport: Transport,
@@ -110,7 +120,7 @@ class Sender:
         self._frames = 0
         self._bytes = 0
         self._replies = 0
-        self._pending = 0  # items queued or being written; 0 = idle, so that the Router may write directly
+        self._pending = 0  # items queued or being written; 0 = idle and open, so that the Router may write directly
         self._open = True
         self._failure: Exception | None = None
         self._replies_drained = trio.Event()
@@ -129,10 +139,10 @@ class Sender:
         """
         if self._pending:
             return self._offer_busy(data, frames, stamp)
-        if not self._open:
-            return True
         try:
             sent = self._try_send(data)
+        except BlockingIOError:
+            sent = 0
         except OSError as error:
             self._fail(error)
             return True
@@ -186,6 +196,8 @@ class Sender:
         if not self._pending:
             try:
                 sent = self._try_send(data)
+            except BlockingIOError:
+                sent = 0
             except OSError as error:
                 self._fail(error)
                 return False
@@ -222,7 +234,7 @@ class Sender:
         except OSError as error:
             self._fail(error)
         finally:
-            self._open = False
+            self._shut()
             self._replies_drained.set()
             for waiting in self._waiting:
                 waiting.set()
@@ -231,7 +243,7 @@ class Sender:
 
     def close(self) -> None:
         """Take nothing more; `run` ends when what is queued is written."""
-        self._open = False
+        self._shut()
         self._put.close()
         self._replies_drained.set()
 
@@ -278,12 +290,13 @@ class Sender:
         view = memoryview(data)
         deadline = trio.current_time() + self._limits.stall_seconds
         while view:
-            sent = self._try_send(view)
-            if sent:
-                view = view[sent:]
+            try:
+                view = view[self._try_send(view) :]
                 self.progressed_at = trio.current_time()
                 deadline = self.progressed_at + self._limits.stall_seconds
                 continue
+            except BlockingIOError:
+                pass
             with trio.move_on_at(deadline) as scope:
                 await self._transport.wait_writable()
             if scope.cancelled_caught:
@@ -307,6 +320,12 @@ class Sender:
         if page.frames:
             self.frames_sent += page.frames
             self._queue(_Item(page.data, page.frames))
+
+    def _shut(self) -> None:
+        """Never idle again: offers find out that the client is going away."""
+        if self._open:
+            self._open = False
+            self._pending += 1
 
     def _queue(self, item: _Item) -> None:
         self._put.send_nowait(item)

@@ -176,7 +176,13 @@ class Node:
                 "replies_waiting": sum(s.queued_replies for s in queued),
                 **self._ingest.gauges(),
             },
-            "counters": attrs.asdict(counters),
+            "counters": {
+                "accepted": counters.accepted,
+                "refused": {str(status): count for status, count in counters.refused.items()},
+                "closes": {str(code): count for code, count in counters.closes.items()},
+                "resets": counters.resets,
+                "failures": counters.failures,
+            },
             "watcher": attrs.asdict(watcher),
             "components": self._ingest.components(),
         }

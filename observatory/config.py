@@ -211,11 +211,14 @@ def projects_of(root: str) -> Path:
 
 
 def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """The data directory of commands that only look for a running server: the one that it would use. Raises UsageError."""
+    """Where commands look for a running server: the data directory that it would use. Raises UsageError."""
     env = os.environ if environ is None else environ
     file = config_file(env)
     stored = _read_toml(file, "OBSERVATORY_CONFIG" in env)
-    places = ((env.get("OBSERVATORY_DATA_DIR"), "OBSERVATORY_DATA_DIR"), (stored.get("data_dir"), f"data_dir in {file}"))
+    places = (
+        (env.get("OBSERVATORY_DATA_DIR"), "OBSERVATORY_DATA_DIR"),
+        (stored.get("data_dir"), f"data_dir in {file}"),
+    )
     for given, where in places:
         if given:
             try:

@@ -1,12 +1,13 @@
 """`observatory serve` as a child process: started, killed, started again; never left behind."""
 
+import os
 import random
 import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Server:
     root: Path
     data_dir: Path
     port: int = 0
-    options: tuple[str, ...] = ()
+    environ: Mapping[str, str] = attrs.field(factory=dict)  # settings beside the options
     url: str = ""
     _process: trio.Process | None = None
 
@@ -54,7 +55,8 @@ class Server:
         places = ("--root", str(self.root), "--data-dir", str(self.data_dir), "--port", str(self.port))
         with self._stderr().open("ab") as stderr:
             self._process = await trio.lowlevel.open_process(
-                [*program, "serve", *places, "--log-format", "json", *self.options],
+                [*program, "serve", *places, "--log-format", "json"],
+                env={**os.environ, **self.environ},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
             )
@@ -111,9 +113,11 @@ async def _bury(process: trio.Process) -> None:
 
 
 @asynccontextmanager
-async def serving(root: Path, data_dir: Path, port: int = 0, options: tuple[str, ...] = ()) -> AsyncIterator[Server]:
+async def serving(
+    root: Path, data_dir: Path, port: int = 0, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Server]:
     """A running server; killed at the end if it still runs."""
-    server = Server(root, data_dir, port, options)
+    server = Server(root, data_dir, port, environ or {})
     try:
         await server.start()
         yield server

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from observatory.core.batch import Batch
 from observatory.core.client_items import Connected, Event, Gap, Snapshot
 from observatory.core.events import Draft, Position
 from observatory.storage.log import EventLog
 from tests.oracle import Change, Hole, Published, Received, Verdict, Witness, check, judge, read_log
-from tests.storage.test_log import NOW, Batch
+from tests.storage.test_log import NOW
 
 TOPICS = frozenset({"a", "b"})
 LOG = tuple(Published(seq, frozenset({"abc"[seq % 3]}), b'{"n":%d}' % seq) for seq in range(1, 31))

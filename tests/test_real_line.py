@@ -26,14 +26,19 @@ from observatory.core.conversation import Conversation, Facts, apply, is_reply
 from observatory.core.lines import split
 from observatory.core.transcript import SYNTHETIC, Record, parse
 from observatory.core.usage import Usage
-from tests.core.test_samples import TOKENS, TYPES
 from tests.oracle import Witness, check, read_log
 from tests.running import Server, free_port, serving
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = Path(os.environ.get("OBSERVATORY_SAMPLES", ROOT.parent / "shared" / "transcripts")).resolve() / "projects"
 TOPICS = ("all_conversations", "file_events", "project_updates")
-LINES, MESSAGE_IDS = 3503, 722
+LINES, MESSAGE_IDS, TOKENS = 3503, 722, Usage(3_783, 129_720, 3_479_833, 90_043_447)
+TYPES = {
+    **{"progress": 1251, "assistant": 1216, "user": 884, "file-history-snapshot": 41, "attachment": 40, "system": 25},
+    **{"summary": 12, "queue-operation": 11, "permission-mode": 2, "mode": 2, "worktree-state": 2},
+    **dict.fromkeys(["", "tool_use", "tool_result", "agent-name", "custom-title", "ai-title", "last-prompt"], 1),
+    **dict.fromkeys(["frame-link", "pr-link", "started", "result", "relocated", "bridge-session", "atis-latch"], 1),
+}
 SEED = 20261122
 DEADLINE_SECONDS = 60.0  # never reached when all is well
 LINE = re.compile(rb"[^\n]*\n")

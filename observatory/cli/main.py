@@ -63,6 +63,8 @@ class OneLineGroup(click.Group):
         except getattr(click.exceptions, "NoArgsIsHelpError", ()) as help_wanted:
             help_wanted.show()
             code = help_wanted.exit_code
+        except click.Abort:  # Ctrl-C before a command runs
+            code = 0
         except click.ClickException as error:
             _die(f"{error.format_message().rstrip('.')}: see observatory --help", error.exit_code)
         sys.exit(code)

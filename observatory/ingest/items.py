@@ -7,7 +7,7 @@ import attrs
 from observatory.core import usage
 from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord
 from observatory.core.copy_key import digest
-from observatory.core.lines import Line
+from observatory.core.lines import BOM, Line
 from observatory.core.transcript import Malformed, Record, malformed, parse
 from observatory.core.usage import Usage
 from observatory.ingest.reading import Oversize
@@ -78,9 +78,9 @@ def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
     if isinstance(line, Oversize):
         return [(malformed(line.offset, line.length, "oversize line", line.head), line.head)]
     values = parse(line)
-    if len(values) == 1:
+    if len(values) == 1 and values[0].offset == line.offset:
         return [(values[0], line.data)]
-    start = line.offset
+    start = line.offset + (len(BOM) if line.length - len(line.data) >= len(BOM) else 0)
     return [(v, line.data[v.offset - start : v.offset - start + v.length]) for v in values]
 
 

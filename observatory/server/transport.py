@@ -1,8 +1,8 @@
 """The socket under one client: the Sender writes through it, trio-websocket reads through it, one writer at a time."""
 
-import os
 import socket
 import struct
+from collections.abc import Callable
 
 import trio
 
@@ -15,18 +15,17 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a time of 0: closing sends RST
 
 
 class SocketTransport:
-    """The sending half: non-blocking writes on the raw descriptor, which is never used after it is closed."""
+    """The sending half: non-blocking sends on trio's descriptor, which is never used after it is closed.
+
+    try_send: bytes the kernel took now. Raises BlockingIOError when it takes none, OSError when the connection is gone.
+    Whoever makes one closes it.
+    """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        self._fd = stream.socket.fileno()
-
-    def try_send(self, data: bytes | memoryview) -> int:
-        """Bytes the kernel took now; 0 when it would block. Raises OSError when the connection is broken or closed."""
-        try:
-            return os.write(self._fd, data)
-        except BlockingIOError:
-            return 0
+        self._socket = socket.socket(fileno=stream.socket.fileno())  # the same descriptor; trio closes it
+        self._socket.setblocking(False)
+        self.try_send: Callable[[bytes | memoryview], int] = self._socket.send
 
     async def wait_writable(self) -> None:
         """Return when the kernel may take bytes again. Raises OSError when the connection was closed meanwhile."""
@@ -37,13 +36,13 @@ class SocketTransport:
 
     def abort(self) -> None:
         """Reset the connection; safe to call twice."""
-        if self._fd >= 0:
+        if self._socket.fileno() >= 0:
             self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.close()
 
     def close(self) -> None:
         """Close the socket; safe to call twice."""
-        self._fd = -1
+        self._socket.detach()  # from now on it refuses: the number may belong to another connection soon
         self._stream.socket.close()
 
 

@@ -28,8 +28,8 @@ from observatory.server.transport import ControlStream
 log = structlog.get_logger()
 ABNORMAL = 1006  # the connection ended without a close frame; never on the wire
 MAX_REPLIES_WAITING = 64  # then the server stops reading this connection until they drain
+OVERSLEPT = 0.05  # seconds; whoever wakes later than that must not blame the client for its silence
 CONTROL_PING = b"\x89\x00"  # every WebSocket library answers it
-SECOND_LOOK = 0.05  # seconds to read what came while the server itself was stalled, before it accuses a client
 
 
 def now_ms() -> int:
@@ -236,14 +236,17 @@ class Connection:
         timing = self.services.timing
         limit = timing.ping_interval + timing.ping_timeout
         while self._close is None:
-            await trio.sleep(limit - self._silence(stream))
-            if self._silence(stream) >= limit:
-                await trio.sleep(SECOND_LOOK)
-                if self._silence(stream) >= limit:
-                    self.close_soon(CloseCode.NO_SIGN_OF_LIFE, "no sign of life")
+            due = self._alive_at(stream) + limit
+            await trio.sleep_until(due)
+            while trio.current_time() - due > OVERSLEPT:  # the server was stalled, and its ping goes out only now
+                due = trio.current_time() + timing.ping_timeout
+                await trio.sleep_until(due)
+            await trio.lowlevel.checkpoint()  # what has come is read
+            if self._alive_at(stream) + limit <= trio.current_time():
+                self.close_soon(CloseCode.NO_SIGN_OF_LIFE, "no sign of life")
 
-    def _silence(self, stream: ControlStream) -> float:
-        return trio.current_time() - max(stream.received_at, self.sender.progressed_at)
+    def _alive_at(self, stream: ControlStream) -> float:
+        return max(stream.received_at, self.sender.progressed_at)
 
     # -- the backlog of a client that is behind (port of the Sender) ---------------------------------------------------
 

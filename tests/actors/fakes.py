@@ -27,6 +27,8 @@ class FakeTransport:
             raise OSError("written to after abort")
         if self.error is not None:
             raise self.error
+        if not self.room:
+            raise BlockingIOError
         count = min(self.room, len(data))
         self.room -= count
         self.taken += data[:count]

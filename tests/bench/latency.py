@@ -24,6 +24,7 @@ SETTLE_SECONDS, SMOKE_SETTLE_SECONDS = 2.0, 0.7
 def measure(server: str, clients: int, seed: int, isolated: bool, opts: argparse.Namespace) -> Round:
     """One measurement; None, and a line that says why, when there is none."""
     words = ["--server", server, "--clients", clients, "--lines", opts.lines, "--seed", seed, "--settle", opts.settle]
+    words += ["--pin"] if opts.pin else []
     if opts.peers is not None:
         words += ["--peers", opts.peers]
     argv = [sys.executable, "-m", "tests.bench.latency_run", *map(str, words)]
@@ -83,6 +84,7 @@ def options() -> argparse.Namespace:
     made.add_argument("--lines", type=int, default=150)
     made.add_argument("--rounds", type=int, default=5)
     made.add_argument("--peer", choices=["ctrl-daemon", "none"], default="ctrl-daemon")
+    made.add_argument("--pin", action="store_true", help="keep the clients on one core; the servers may use all")
     opts = made.parse_args()
     opts.settle = SETTLE_SECONDS
     if opts.smoke:
@@ -114,7 +116,7 @@ def main() -> None:
     ]
     print(f"\nfile → client, {opts.lines} lines, median of {opts.rounds} round(s), ratio within a round\n")
     print(table(headings, [row for clients, found in results.items() for row in rows(clients, found)]))
-    sizes = {"clients": opts.clients, "lines": opts.lines, "rounds": opts.rounds, "isolated": isolated}
+    sizes = {"clients": opts.clients, "lines": opts.lines, "rounds": opts.rounds, "isolated": isolated, "pin": opts.pin}
     emit("latency", sizes, {str(clients): found for clients, found in results.items()}, opts)
     if not all(found.get("ours") for found in results.values()):
         sys.exit(1)

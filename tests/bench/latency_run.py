@@ -138,6 +138,8 @@ def run(opts: argparse.Namespace) -> dict[str, float]:
             audience.settle(server.ready, 20.0)
             time.sleep(opts.settle)
             gc.disable()
+            if opts.pin:
+                os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
             before = cpu_seconds(process.pid)
             laps = measure(audience, writer, server.kind, opts.lines, opts.seed)
             cpu = cpu_seconds(process.pid) - before
@@ -164,6 +166,7 @@ def main() -> None:
     for name in ("clients", "lines", "seed"):
         made.add_argument(f"--{name}", type=int, required=True)
     made.add_argument("--settle", type=float, required=True)
+    made.add_argument("--pin", action="store_true")
     made.add_argument("--peers", type=Path, default=Path())
     try:
         print(json.dumps(run(made.parse_args())))

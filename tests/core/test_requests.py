@@ -36,6 +36,17 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
+KINDS = st.sampled_from(["subscribe", "unsubscribe", "resume", "get_snapshot", "ping", "pong"])
+KEYS = st.sampled_from(["topics", "where", "replace", "resume", "limit", "epoch", "seq", "max"])
+
+
+def refusal_of(text: str) -> str | None:
+    """The code; None when the text is a request."""
+    try:
+        parse_request(parse_envelope(text))
+    except RequestError as error:
+        return error.code
+    return None
 
 
 def parse(kind: str, data: Any = None, **envelope: Any) -> Request:
@@ -151,16 +162,9 @@ def test_a_refusal_shows_a_bad_topic_shortened() -> None:
 
 @given(st.text() | JSON.map(json.dumps))
 def test_no_text_ends_in_anything_but_a_request_or_a_refusal(text: str) -> None:
-    try:
-        parse_request(parse_envelope(text))
-    except RequestError as error:
-        assert error.code in {"INVALID_MESSAGE", "UNKNOWN_MESSAGE_TYPE"}
+    assert refusal_of(text) in {None, "INVALID_MESSAGE", "UNKNOWN_MESSAGE_TYPE"}
 
 
-@given(st.sampled_from(["subscribe", "unsubscribe", "resume", "get_snapshot", "ping", "pong"]),
-       st.dictionaries(st.sampled_from(["topics", "where", "replace", "resume", "limit", "epoch", "seq", "max"]), JSON))  # fmt: skip
+@given(KINDS, st.dictionaries(KEYS, JSON))
 def test_no_data_of_a_request_ends_in_anything_else_either(kind: str, data: dict[str, Any]) -> None:
-    try:
-        parse_request(parse_envelope(json.dumps({"type": kind, "data": data})))
-    except RequestError as error:
-        assert error.message
+    assert refusal_of(json.dumps({"type": kind, "data": data})) != "UNKNOWN_MESSAGE_TYPE"

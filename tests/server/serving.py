@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import orjson
+import pytest
 import trio
 import trio.testing
 
@@ -67,7 +68,7 @@ class Running:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let others run until a gauge shows what the test waits for."""
         with trio.fail_after(DEADLINE):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - a gauge has no event
                 await trio.sleep(0.001)
 
     async def socket(self, receive_bytes: int | None = None) -> "Raw":
@@ -95,10 +96,10 @@ class Raw:
     stream: trio.SocketStream
     received: bytearray = attrs.field(factory=bytearray)
 
-    async def request(self, target: str = "/ws", *, line: str | None = None, **headers: str | None) -> None:
+    async def request(self, target: str = "/ws", **headers: str | None) -> None:
         """Send an upgrade request; a header given as None is left out."""
         wanted = HEAD | {name.replace("_", "-"): value for name, value in headers.items()}
-        lines = [line or f"GET {target} HTTP/1.1", *(f"{name}: {v}" for name, v in wanted.items() if v is not None)]
+        lines = [f"GET {target} HTTP/1.1", *(f"{name}: {v}" for name, v in wanted.items() if v is not None)]
         await self.stream.send_all("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n")
 
     async def response(self) -> tuple[int, dict[str, str], bytes]:
@@ -158,6 +159,15 @@ class Raw:
         """Send a request and return the next message."""
         await self.send(orjson.dumps({"type": kind, "id": id, "data": {} if data is None else data}))
         return await self.message()
+
+    async def until_reset(self) -> None:
+        """Read until the peer resets the connection; an orderly end fails the test."""
+        with trio.fail_after(DEADLINE), pytest.raises(trio.BrokenResourceError, match="reset"):
+            await self._read_all()
+
+    async def _read_all(self) -> None:
+        while await self.stream.receive_some():
+            pass
 
     def reset(self) -> None:
         """RST."""

@@ -67,7 +67,7 @@ async def test_a_refusal_is_an_http_answer_with_a_json_body(
 async def test_an_http_1_0_request_cannot_be_upgraded(tmp_path: Path) -> None:
     async with serving(tmp_path) as running:
         raw = await running.socket()
-        await raw.request(line="GET /ws HTTP/1.0")
+        await raw.stream.send_all(b"GET /ws HTTP/1.0\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n")
         assert (await raw.response())[0] == 400
 
 
@@ -129,7 +129,7 @@ async def test_a_draining_server_is_503(tmp_path: Path) -> None:
 async def test_who_is_let_in(tmp_path: Path, headers: dict[str, str | None]) -> None:
     async with serving(tmp_path, policy=POLICY) as running:
         raw = await running.socket()
-        await raw.request(**headers)
+        await raw.request("/ws", **headers)
         status, found, _ = await raw.response()
         assert status == 101
         assert found["sec-websocket-protocol"] == "observatory.v1"

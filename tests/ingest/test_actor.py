@@ -1,0 +1,149 @@
+"""The ingest's own life: failing commits, health, hints of many kinds, and a real watcher in front of it."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from actors.router import Router
+from actors.watcher import FileWatcher, WatchHealthy, WatchTrouble
+from observatory.core.errors import StoreError
+from observatory.core.identity import is_transcript
+from observatory.core.topics import EVERYONE
+from observatory.ingest.actor import DEGRADED_AFTER, RETRY_SECONDS, Ingest
+from observatory.server.websocket import now_ms
+from observatory.storage.committer import Committer
+from observatory.storage.log import EventLog, Retention
+from tests.ingest.stage import Stage, Told, of, prompt, reply, texts, types
+from tests.oracle import read_log
+
+FULL = StoreError("the disk is full", "free some space", retryable=True)
+
+
+async def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost(stage: Stage, autojump_clock: MockClock) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        stage.commits.errors = [FULL] * 6
+        begun = trio.current_time()
+        await stage.append("a.jsonl", prompt(2))
+        stage.write("a.jsonl", prompt(3))
+        await stage.hint("a.jsonl")
+        assert texts(stage.told()) == []
+        await trio.sleep(60)
+        told = stage.told()
+        assert texts(told) == ["do it 2", "do it 3"]
+        assert of(told, "conversation_update")[-1]["message_count"] == 3
+        assert stage.commits.refused == 6
+        assert trio.current_time() - begun < 61
+        assert of(told, "system_status") == []
+
+
+async def test_a_store_that_stays_away_is_told_of_when_it_is_back(stage: Stage, autojump_clock: MockClock) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        stage.commits.errors = [FULL] * 100
+        await stage.append("a.jsonl", prompt(2))
+        await trio.sleep(DEGRADED_AFTER + 2 * RETRY_SECONDS[1])
+        (part,) = stage.ingest.components()
+        assert (part["component_name"], part["status"]) == ("store", "unavailable")
+        assert part["details"] == "the disk is full: free some space"
+        stage.commits.errors.clear()
+        await trio.sleep(5)
+        told = stage.told()
+        assert texts(told) == ["do it 2"]
+        assert of(told, "system_status")[-1]["service_status"] == "ok"
+
+
+async def test_the_pauses_between_tries_grow_up_to_a_bound(stage: Stage, autojump_clock: MockClock) -> None:
+    async with stage.running():
+        stage.commits.errors = [FULL] * 100
+        await stage.append("a.jsonl", prompt(1))
+        await trio.sleep(30)
+        assert 30 <= stage.commits.refused <= 40
+        stage.commits.errors.clear()
+        await trio.sleep(2)
+        assert texts(stage.told()) == ["do it 1"]
+
+
+async def test_a_store_that_is_lost_for_good_ends_the_ingest(stage: Stage) -> None:
+    with pytest.RaisesGroup(pytest.RaisesExc(StoreError, match="damaged"), flatten_subgroups=True):
+        async with stage.running():
+            await stage.append("a.jsonl", prompt(1))
+            stage.commits.errors = [StoreError("the file is damaged")] * 2
+            await stage.append("a.jsonl", prompt(2))
+            await trio.sleep_forever()
+    async with stage.running():
+        assert texts(stage.told())[-1:] == ["do it 2"]
+
+
+async def test_trouble_of_the_watcher_is_told_once_and_its_end_too(stage: Stage) -> None:
+    async with stage.running():
+        told = await stage.tell(WatchTrouble("inotify", "polling instead"), WatchTrouble("inotify", "polling instead"))
+        (status,) = of(told, "system_status")
+        assert status["service_status"] == "degraded"
+        assert status["components"][0]["component_name"] == "watcher:inotify"
+        (status,) = of(await stage.tell(WatchHealthy("inotify")), "system_status")
+        assert status["service_status"] == "ok"
+        assert await stage.tell(WatchHealthy("never ill")) == []
+
+
+async def test_a_file_that_cannot_be_read_is_told_of_until_it_can(stage: Stage) -> None:
+    async with stage.running():
+        stage.path("dir.jsonl").mkdir(parents=True)
+        told = await stage.hint("dir.jsonl")
+        told += await stage.append("a.jsonl", prompt(1))
+        (status,) = of(told, "system_status")
+        assert "dir.jsonl: not a regular file" in status["components"][0]["details"]
+        assert stage.ingest.gauges()["unreadable_files"] == 1
+        stage.path("dir.jsonl").rmdir()
+        told = await stage.append("dir.jsonl", prompt(2, sessionId="d"))
+        assert texts(told) == ["do it 2"]
+        assert of(told, "system_status")[0]["service_status"] == "ok"
+
+
+async def test_many_lines_in_one_hint_are_told_of_in_one_update(stage: Stage) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(0))
+        told = await stage.append("a.jsonl", *(reply(n, f"m{n}") for n in range(1, 50)))
+        assert types(told).count("conversation_update") == 1
+        assert of(told, "conversation_update")[0]["tokens"]["output_tokens"] == 490
+
+
+async def test_the_gauges_say_what_waits(stage: Stage) -> None:
+    stage.write("a.jsonl", prompt(1))
+    async with stage.running():
+        gauges = stage.ingest.gauges()
+        assert (gauges["sources"], gauges["sources_waiting"], gauges["history_waiting"]) == (1, 0, 0)
+
+
+async def test_behind_a_real_watcher(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.write("old.jsonl", prompt(1, sessionId="old"))
+    log = EventLog(tmp_path, "boot-1")
+    router = Router[str](EVERYONE, 0, 16, lambda: 0)
+    ingest = Ingest(log, Committer(log, Retention(), now_ms), router, now_ms)
+    watcher = FileWatcher([str(stage.root)], is_transcript, ingest)
+    told: list[Told] = []
+
+    async def wait_told(text: str) -> None:
+        with trio.fail_after(10):
+            while text not in texts(told):
+                await trio.sleep(0.005)
+                told.extend(stage.told())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(router.run)
+        nursery.start_soon(ingest.run)
+        await nursery.start(watcher.run)
+        stage.write("old.jsonl", prompt(2))
+        await wait_told("do it 2")
+        stage.write("-v/new.jsonl", prompt(3, cwd="/v", sessionId="new"))
+        await wait_told("do it 3")
+        stage.path("-v/new.jsonl").rename(stage.path("-v/moved.jsonl"))
+        stage.write("-v/moved.jsonl", prompt(4, cwd="/v", sessionId="new"))
+        await wait_told("do it 4")
+        nursery.cancel_scope.cancel()
+    log.close()
+    assert texts(told) == ["do it 2", "do it 3", "do it 4"]
+    assert [event.seq for event in read_log(tmp_path / "observatory.db")] == list(range(1, log.position.head + 1))

@@ -1,0 +1,201 @@
+"""Settings: where each comes from, what wins, and that a mistake is one line."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+import platformdirs
+import pytest
+
+from observatory import config
+from observatory.config import SETTINGS, Config, default_data_dir, load, projects_of, watch_roots
+from observatory.core.errors import UsageError
+
+# For each setting: a text, what it reads as, and texts that are none.
+SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
+    "roots": ("/a/projects, /b/projects", ("/a/projects", "/b/projects"), ()),
+    "data_dir": ("/data", Path("/data"), ("~nobody-of-that-name/x",)),
+    "host": ("localhost", "localhost", ("0.0.0.0", "evil\nexample")),
+    "port": ("0", 0, ("", "x", "-1", "65536", "1.5")),
+    "log_format": ("json", "json", ("xml",)),
+    "watcher": ("poll", "poll", ("magic",)),
+    "allow_hosts": ("box,", ("box",), ()),
+    "allow_origins": ("http://a, http://b", ("http://a", "http://b"), ()),
+    "max_clients": ("7", 7, ("0",)),
+    "outbox_frames": ("7", 7, ("0",)),
+    "outbox_bytes": ("2048", 2048, ("1",)),
+    "stall_seconds": ("0.5", 0.5, ("0", "-1", "x", "nan", "inf")),
+    "ping_seconds": ("2", 2.0, ("0",)),
+    "event_retention_seconds": ("60", 60.0, ("0",)),
+    "event_retention_count": ("5", 5, ("0",)),
+    "event_retention_bytes": ("2048", 2048, ("0",)),
+    "slow_event_seconds": ("0.1", 0.1, ("0",)),
+    "trace_window_seconds": ("1", 1.0, ("0",)),
+    "shutdown_seconds": ("1", 1.0, ("0",)),
+}
+NAMES = [setting.name for setting in SETTINGS]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own for each test."""
+    for name in list(os.environ):
+        if name.startswith(("OBSERVATORY_", "XDG_", "CLAUDE_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def toml(home: Path, text: str) -> None:
+    file = home / ".config" / config.APP / "config.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+
+
+def test_every_setting_is_a_field_with_a_sample_here() -> None:
+    assert NAMES == [field.name for field in attrs.fields(Config)] == list(SAMPLES)
+
+
+def test_each_setting_has_a_default_and_a_sentence(home: Path) -> None:
+    found = load({})
+    for setting in SETTINGS:
+        assert setting.help.endswith(".")
+        if setting.name not in ("roots", "data_dir"):
+            assert getattr(found, setting.name) == setting.default
+    assert found.data_dir == Path(platformdirs.user_data_dir(config.APP, appauthor=False))
+    assert found.roots == (f"{home}/.config/claude/projects", f"{home}/.claude/projects")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_setting_comes_from_a_flag_the_environment_or_the_file(name: str, home: Path) -> None:
+    text, value, _ = SAMPLES[name]
+    variable = f"OBSERVATORY_{name.upper()}"
+    assert getattr(load({name: text}), name) == value
+    assert getattr(load({}, {**os.environ, variable: text}), name) == value
+    toml(home, f'{name} = "{text}"')
+    assert getattr(load({}), name) == value
+
+
+def test_a_flag_wins_over_the_environment_which_wins_over_the_file(home: Path) -> None:
+    toml(home, "port = 3")
+    environ = {**os.environ, "OBSERVATORY_PORT": "2"}
+    assert load({"port": "1"}, environ).port == 1
+    assert load({}, environ).port == 2
+    assert load({}, {**os.environ, "OBSERVATORY_PORT": ""}).port == 3
+
+
+BAD = [(name, bad) for name, (_, _, many) in SAMPLES.items() for bad in many]
+
+
+@pytest.mark.parametrize(("name", "bad"), BAD)
+def test_a_bad_value_is_one_line_that_names_where_it_stands(name: str, bad: str, home: Path) -> None:
+    with pytest.raises(UsageError, match=rf"^--{name.replace('_', '-')} .+$") as caught:
+        load({name: bad})
+    assert "\n" not in str(caught.value)
+    if bad:
+        with pytest.raises(UsageError, match=rf"^OBSERVATORY_{name.upper()} ") as caught:
+            load({}, {**os.environ, f"OBSERVATORY_{name.upper()}": bad})
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["port = true", "port = [1]", "host = []", "host = 7", "roots = 7", "roots = [7]", "data_dir = 7", 'data_dir = ""',
+     'data_dir = "a\\u0000b"', "watcher = []", "stall_seconds = {}", "allow_hosts = {}"],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_in_the_file_is_one_line(line: str, home: Path) -> None:
+    toml(home, line)
+    with pytest.raises(UsageError, match=rf"^{line.split()[0]} in .*config\.toml "):
+        load({})
+
+
+@pytest.mark.parametrize(("text", "line"), [("nonsense", "cannot be read"), ("prot = 1", "unknown settings: prot")])
+def test_a_file_that_cannot_be_used_is_one_line(text: str, line: str, home: Path) -> None:
+    toml(home, text)
+    with pytest.raises(UsageError, match=line) as caught:
+        load({})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_directory_in_the_place_of_the_file_is_one_line(home: Path) -> None:
+    (home / ".config" / config.APP / "config.toml").mkdir(parents=True)
+    with pytest.raises(UsageError, match="cannot be read"):
+        load({})
+
+
+def test_another_file_may_be_named_but_then_it_must_be_there(home: Path) -> None:
+    file = home / "mine.toml"
+    environ = {**os.environ, "OBSERVATORY_CONFIG": str(file)}
+    with pytest.raises(UsageError, match="does not exist"):
+        load({}, environ)
+    file.write_text("port = 4")
+    assert load({}, environ).port == 4
+
+
+# -- roots -------------------------------------------------------------------------------------------------------------
+
+
+def test_claude_config_dir_may_be_a_list_and_given_roots_win_over_it(home: Path) -> None:
+    environ = {"HOME": str(home), "CLAUDE_CONFIG_DIR": "/a, /b/projects"}
+    assert watch_roots((), environ) == (Path("/a/projects"), Path("/b/projects"))
+    assert watch_roots(("/c",), environ) == (Path("/c/projects"),)
+
+
+def test_both_default_places_are_watched_whether_they_exist_or_not(home: Path) -> None:
+    assert watch_roots((), {"HOME": "/h", "XDG_CONFIG_HOME": "/x"}) == (
+        Path("/x/claude/projects"),
+        Path("/h/.claude/projects"),
+    )
+
+
+def test_two_names_of_one_place_are_one_root(home: Path) -> None:
+    (home / "a" / "projects").mkdir(parents=True)
+    (home / "b").symlink_to(home / "a")
+    assert len(watch_roots((str(home / "a"), str(home / "b")), {})) == 1
+
+
+def test_a_root_is_a_config_directory_or_its_projects_directory(home: Path) -> None:
+    (home / "config" / "projects").mkdir(parents=True)
+    (home / "odd" / "-w").mkdir(parents=True)
+    (home / "odd" / "-w" / "s.jsonl").touch()
+    (home / "outer" / "projects" / "projects").mkdir(parents=True)
+    assert projects_of(f"{home}/config") == home / "config" / "projects"
+    assert projects_of(f"{home}/config/projects") == home / "config" / "projects"
+    assert projects_of(f"{home}/odd") == home / "odd"
+    assert projects_of(f"{home}/outer/projects") == home / "outer" / "projects" / "projects"
+    assert projects_of("~/new") == home / "new" / "projects"
+
+
+def test_a_root_that_cannot_be_one_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "file").touch()
+    with pytest.raises(UsageError, match="is a file"):
+        projects_of(f"{home}/file")
+    with pytest.raises(UsageError, match="no home directory"):
+        projects_of("~nobody-of-that-name")
+
+    def denied(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", denied)
+    with pytest.raises(UsageError, match="cannot be looked into: Permission denied"):
+        projects_of("/secret")
+
+
+# -- where a running server is looked for ------------------------------------------------------------------------------
+
+
+def test_other_commands_look_where_the_server_would_be(home: Path) -> None:
+    assert default_data_dir() == load({}).data_dir
+    toml(home, 'data_dir = "/elsewhere"')
+    assert default_data_dir() == load({}).data_dir == Path("/elsewhere")
+    environ = {**os.environ, "OBSERVATORY_DATA_DIR": "/here"}
+    assert default_data_dir(environ) == load({}, environ).data_dir == Path("/here")
+
+
+def test_a_bad_place_is_one_line_there_too(home: Path) -> None:
+    with pytest.raises(UsageError, match=r"^OBSERVATORY_DATA_DIR .*no home directory"):
+        default_data_dir({**os.environ, "OBSERVATORY_DATA_DIR": "~nobody-of-that-name"})
+    toml(home, "data_dir = 7")
+    with pytest.raises(UsageError, match=r"^data_dir in "):
+        default_data_dir()
