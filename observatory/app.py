@@ -5,7 +5,7 @@ import random
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,25 +125,25 @@ class Node:
             await nursery.start(self._watcher.run)
             nursery.start_soon(self._server.serve, listeners)
             url = _url(listeners[0])
-            lock.announce(url)
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again
-            on_ready(Ready(url, self._config.data_dir, self._config.roots))
-            log.info("server.ready", url=url, roots=list(self._config.roots), data_dir=str(self._config.data_dir))
-            await self._until_told_to_stop()
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:  # before anyone can know of us
+                lock.announce(url)
+                on_ready(Ready(url, self._config.data_dir, self._config.roots))
+                log.info("server.ready", url=url, roots=list(self._config.roots), data_dir=str(self._config.data_dir))
+                await self._until_told_to_stop(signals)
             nursery.cancel_scope.cancel()
         log.info("server.stopped", head=self._log.position.head)
 
-    async def _until_told_to_stop(self) -> None:
+    async def _until_told_to_stop(self, signals: AsyncIterator[int]) -> None:
         """The first signal ends in order, a second one at once."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for number in signals:
-                log.info("server.stopping", signal=signal.Signals(number).name, clients=len(self._server.connections))
-                break
-            async with trio.open_nursery() as ending:
-                ending.start_soon(self._end, ending.cancel_scope)
-                async for _ in signals:
-                    ending.cancel_scope.cancel()
+        async for number in signals:
+            log.info("server.stopping", signal=signal.Signals(number).name, clients=len(self._server.connections))
+            break
+        async with trio.open_nursery() as ending:
+            ending.start_soon(self._end, ending.cancel_scope)
+            async for _ in signals:
+                ending.cancel_scope.cancel()
 
     async def _end(self, scope: trio.CancelScope) -> None:
         await self._server.shut_down(self._config.shutdown_seconds)

@@ -66,9 +66,12 @@ async def tail(
     wanted = tuple(topics) or (DEFAULT_TOPICS if as_json else FOR_PEOPLE)
     with suppress(BrokenPipeError):  # the reader of our output has seen enough, e.g. `| head`
         async with follow(url, wanted, since=since, snapshot=snapshot, token=token, open_stream=open_stream) as items:
-            count = 0
+            count, was_connected = 0, False
             while n is None or count < n:
-                count += _show(await items.receive(), output, told)
+                item = await items.receive()
+                if was_connected or not (isinstance(item, Connected) and item.recovered):  # at first that is no news
+                    count += _show(item, output, told)
+                was_connected |= isinstance(item, Connected)
 
 
 async def run(url: str, topics: Sequence[str], n: int | None, since_seq: int | None, as_json: bool) -> None:

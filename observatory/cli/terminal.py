@@ -115,7 +115,7 @@ def _message_rows(_type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...]
     for result in _dicts(message.get("tool_results")):
         yield _result_row(result)
     if content := message.get("content") or record.get("text"):
-        yield _text_row(kind, one_line(content))
+        yield _text_row(kind if kind != "other" else str(record.get("type", kind)), one_line(content))
     for call in _dicts(message.get("tool_calls")):
         yield Span("yellow", f"→ {one_line(call.get('tool_name', '?'))} "), Span(QUIET, _input(call.get("tool_input")))
 

@@ -37,7 +37,7 @@ def parse_target(url: str) -> Target:
     except ValueError as error:
         raise UsageError(f"{url!r} is no URL: {error}") from None
     if parts.scheme not in SCHEMES or not host:
-        raise UsageError(f"{url!r} is no URL of a server; one looks like ws://127.0.0.1:8000")
+        raise UsageError(f"{url!r} is no URL of a server; one looks like ws://127.0.0.1:8765/ws")
     if any(char <= " " or char > "~" for char in url):
         raise UsageError(f"{url!r} holds a blank or a character that is not ASCII; percent-encode it")
     tls = SCHEMES[parts.scheme]

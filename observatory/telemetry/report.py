@@ -78,7 +78,11 @@ def table(report: Report) -> str:
         for line in lines
     ]
     return "\n".join(
-        [*text, f"{report.windows} windows" + (f", {report.broken} broken lines" if report.broken else "")]
+        [
+            *text,
+            f"{report.windows} window{'s' * (report.windows != 1)}"
+            + (f", {report.broken} broken lines" if report.broken else ""),
+        ]
     )
 
 

@@ -109,7 +109,6 @@ async def test_interruptions_are_told_on_stderr(autojump_clock: MockClock) -> No
     out, notices = await tail_of(restarts, miscounts, has_forgotten, as_json=True, since=Position("e1", 100))
     assert len(out) == 1
     assert notices == [
-        "observatory: resumed, nothing was missed",
         "observatory: The connection was closed (1012); reconnecting in 1.5 s",
         "observatory: resumed, nothing was missed",
         "observatory: the server sent 3 events, 0 arrived; asking again for what is missing",
