@@ -259,7 +259,10 @@ class Router(Generic[T]):
 
     def _publish(self, command: Publish[T]) -> bool:
         audiences = self._audiences(command.messages)
-        if sum(len(clients) for clients, _, _ in audiences) > BREATH:
+        audience = 0
+        for clients, _, _ in audiences:
+            audience += len(clients)
+        if audience > BREATH:
             return False
         command.routed_ns = self._clock()
         refused: list[Client] = []

@@ -33,6 +33,7 @@ from observatory.telemetry.trace import LatencyTrace, Stamps
 
 log = structlog.get_logger()
 ROUTER_INBOX = 64  # commits and requests that may wait for the Router; beyond, the ingest waits
+GC_THRESHOLDS = (50_000, 20, 20)  # values on the way die by reference count: a collection in mid-line is only delay
 FD_RESERVE = 256  # descriptors kept for files, the store and the watcher
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -127,6 +128,7 @@ class Node:
             url = _url(listeners[0])
             gc.collect()
             gc.freeze()  # what lives as long as the process is not looked at again
+            gc.set_threshold(*GC_THRESHOLDS)
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:  # before anyone can know of us
                 lock.announce(url)
                 on_ready(Ready(url, self._config.data_dir, self._config.roots))

@@ -99,15 +99,17 @@ class Ingest:
 
     def send_nowait(self, changes: tuple[Change, ...]) -> None:
         """Take hints; an idle Ingest reads, commits and publishes at once. Raises WouldBlock when it is behind."""
-        if self._idle and all(isinstance(change, FileChanged) for change in changes):
-            self._idle = False
-            self._hints.send_nowait(())  # `run` goes on from here
-            for change in changes:
-                assert isinstance(change, FileChanged)
-                self._hot.setdefault(change.path, change.detected_ns)
-            self._turn_nowait()
-        else:
+        hints = [change for change in changes if isinstance(change, FileChanged)]
+        if not self._idle or len(hints) != len(changes):
             self._hints.send_nowait(changes)
+            return
+        for hint in hints:
+            self._hot.setdefault(hint.path, hint.detected_ns)
+        self._idle = False
+        try:
+            self._turn_nowait()
+        finally:
+            self._hints.send_nowait(())  # `run` goes on from here
 
     async def send(self, changes: tuple[Change, ...]) -> None:
         """Queue hints; waits while the inbox is full."""
@@ -231,12 +233,14 @@ class Ingest:
         carried = self._carried = self._read()
         if carried.together or not carried.batch.records:
             return
-        with suppress(StoreError):  # tried again, and told, by the task
+        try:
             events = self._committer.append_nowait(carried.batch)
-            if events is not None:
-                carried.commit(events)
-                if carried.publish is None or self._router.post_nowait(carried.publish):
-                    self._carried = None
+        except StoreError:  # the task tries again, and tells
+            return
+        if events is not None:
+            carried.commit(events)
+            if carried.publish is None or self._router.post_nowait(carried.publish):
+                self._carried = None
 
     def _read(self) -> Carried:
         carried = Carried(Batch())
@@ -259,14 +263,16 @@ class Ingest:
     def _read_live(self, batch: Batch) -> bool:
         """Read the files that were hinted at; returns whether their books belong to the same transaction."""
         together, size = False, 0
-        for path in list(self._hot)[:FILES_A_TURN]:
+        paths = list(self._hot)[:FILES_A_TURN]
+        for path in paths:
             hinted_ns = self._hot.pop(path)
             entry, more = self._journal.read(path)
             if more:
                 self._hot[path] = hinted_ns  # again, behind the others
             if entry is not None:
                 together |= self._journal.journal(batch, entry, self._wall_ms())
-                size += sum(item.span for item in entry.items)
+                if len(paths) > 1:
+                    size += sum(item.span for item in entry.items)
             if size >= BYTES_A_TURN:
                 break
         return together

@@ -88,7 +88,8 @@ class Journal:
         else:
             self._searched.pop(source.id, None)
         items = items_of(source, chunk.lines, self._known_of(source), self.books.copies.is_copy)
-        self.nul_lines += sum(isinstance(line, Line) and is_nul(line) for line in chunk.lines)
+        if len(chunk.lines) != 1 or not items:
+            self.nul_lines += sum(isinstance(line, Line) and is_nul(line) for line in chunk.lines)
         after = _advanced(source, chunk, len(items))
         self.sources[after.path] = after
         history = source.offset < source.backfill_until

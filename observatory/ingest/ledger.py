@@ -3,6 +3,7 @@
 A batch is never given up (a commit is tried until it succeeds or the process ends), so what is put here counts at once.
 """
 
+from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
 import attrs
@@ -27,6 +28,7 @@ class Lookup(Protocol):
     def project(self, project_id: str) -> Project | None: ...
     def project_at(self, path: str) -> Project | None: ...
     def project_in(self, slug: str) -> Project | None: ...
+    def message_ids(self) -> Iterator[str]: ...
     def usage(self, message_id: str) -> dict[str, ConversationUsage]: ...
     def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool: ...
 
@@ -51,6 +53,11 @@ class Ledger:
     _conversations: dict[str, Conversation | None] = attrs.field(factory=dict)
     _projects: dict[str, Project] = attrs.field(factory=dict)
     _usage: dict[str, dict[str, ConversationUsage]] = attrs.field(factory=dict)
+    _counted: set[int] = attrs.field(init=False)  # hashes of all ids in the store: most lines bring a new one
+
+    @_counted.default
+    def _hashes(self) -> set[int]:
+        return set(map(hash, self.lookup.message_ids()))
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -139,11 +146,13 @@ class Ledger:
     def _usage_rows(self, message_id: str) -> dict[str, ConversationUsage]:
         rows = self._usage.get(message_id)
         if rows is None:
-            rows = self._usage[message_id] = self.lookup.usage(message_id)
+            known = hash(message_id) in self._counted
+            rows = self._usage[message_id] = self.lookup.usage(message_id) if known else {}
         return rows
 
     def _count(self, message_id: str, conversation_id: str, row: ConversationUsage) -> None:
         self._usage_rows(message_id)[conversation_id] = row
+        self._counted.add(hash(message_id))
         self.changed.usage.add((message_id, conversation_id))
 
     def tool_calls(self, conversation_id: str, record: Record, public_id: str) -> int:

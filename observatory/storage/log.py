@@ -228,6 +228,10 @@ class EventLog:
         """Every project."""
         return {key for (key,) in self._db.execute("SELECT id FROM projects")}
 
+    def message_ids(self) -> Iterator[str]:
+        """Every API message that was counted."""
+        return (key for (key,) in self._db.execute("SELECT DISTINCT message_id FROM usage"))
+
     def usage(self, message_id: str) -> dict[str, ConversationUsage]:
         """What an API message counts, by conversation."""
         rows = self._db.execute("SELECT * FROM usage WHERE message_id = ?", (message_id,))

@@ -1,5 +1,7 @@
 """The books in memory: read through to the store, bounded, and never at odds with it."""
 
+from collections.abc import Iterator
+
 import attrs
 import pytest
 
@@ -44,6 +46,9 @@ class Store:
 
     def project_in(self, slug: str) -> Project | None:
         return next((project for project in self.projects.values() if project.slug == slug), None)
+
+    def message_ids(self) -> Iterator[str]:
+        return (message_id for message_id, _ in self.counts)
 
     def usage(self, message_id: str) -> dict[str, ConversationUsage]:
         self.asked += 1
