@@ -159,12 +159,15 @@ class Router(Generic[T]):
 
     async def run(self) -> None:
         """Handle what is queued until cancelled, one command after the other."""
-        self._idle = not self._inbox.statistics().current_buffer_used
-        async for command in self._inbox:
-            if not self._handle(command):
-                assert isinstance(command, Publish)
-                await self._publish_to_many(command)
+        try:
             self._idle = not self._inbox.statistics().current_buffer_used
+            async for command in self._inbox:
+                if not self._handle(command):
+                    assert isinstance(command, Publish)
+                    await self._publish_to_many(command)
+                self._idle = not self._inbox.statistics().current_buffer_used
+        finally:
+            self._idle = True  # clients that leave after the Router are not held up by a queue nobody reads
 
     def _handle(self, command: Command[T]) -> bool:
         """False: it is a Publish to so many that it needs pauses, which only `run` can make."""

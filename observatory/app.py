@@ -4,6 +4,7 @@ import gc
 import random
 import resource
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -27,7 +28,7 @@ from observatory.server.listener import WebSocketServer, listen
 from observatory.server.websocket import Services, now_ms
 from observatory.storage.committer import Committer
 from observatory.storage.log import EventLog, Retention
-from observatory.storage.opening import DirectoryLock
+from observatory.storage.opening import DirectoryLock, explain
 from observatory.storage.reader import LogReader
 from observatory.telemetry.trace import LatencyTrace, Stamps
 
@@ -59,11 +60,24 @@ async def serve(config: Config, on_ready: Callable[[Ready], None]) -> None:
             await Node(config, event_log, reader, min(config.max_clients, fds - FD_RESERVE)).run(
                 listeners, lock, on_ready
             )
+        except* (
+            sqlite3.Error
+        ) as errors:  # a look-up failed: what is in memory is not to be trusted; a start puts it right
+            raise explain(first_of(errors), event_log.path) from errors
         finally:
             reader.close()
             event_log.close()
     finally:
         lock.release()
+
+
+def first_of(errors: BaseExceptionGroup[sqlite3.Error]) -> sqlite3.Error:
+    """One of the errors in a group, however deep."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, sqlite3.Error)
+    return error
 
 
 def raise_fd_limit() -> int:

@@ -134,11 +134,13 @@ class Ingest:
             await trio.lowlevel.checkpoint()
             return
         self._idle = True
+        changes: tuple[Change, ...] = ()
         try:
             with trio.move_on_at(math.inf if self._books_due is None else self._books_due):
-                await self._absorb(await self._changes.receive())
+                changes = await self._changes.receive()
         finally:
             self._idle = False
+        await self._absorb(changes)  # outside: the books' time must not cut off a scan that is being stored
 
     def _leave_in_order(self) -> None:
         """Close the books if that takes no waiting; else the next start brings them up to the journal."""

@@ -365,3 +365,17 @@ async def test_slow_and_fast_clients_get_each_matching_message_once_in_order(
             if not topics.isdisjoint(in_force):
                 expected[who] += frame
         assert transports[who].taken == expected[who]
+
+
+async def test_clients_that_leave_after_the_router_are_not_held_up() -> None:
+    router: Router[str] = Router(EVERYONE, 0, 1, time.monotonic_ns)
+    client = FakeClient()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(router.run)
+        await settle()
+        await router.post(Subscribe(client, at_head("a")))
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(1):
+        for _ in range(3):
+            await router.post(Unsubscribe(client))
+    assert router.statistics().live == 0

@@ -7,10 +7,11 @@ import trio
 from trio.testing import MockClock
 
 from actors.router import Router
-from actors.watcher import FileWatcher, WatchHealthy, WatchTrouble
+from actors.watcher import FileChanged, FileSeen, FileStat, FileWatcher, RootScanned, WatchHealthy, WatchTrouble
 from observatory.core.errors import StoreError
 from observatory.core.identity import is_transcript
 from observatory.core.topics import EVERYONE
+from observatory.ingest import actor
 from observatory.ingest.actor import DEGRADED_AFTER, RETRY_SECONDS, Ingest
 from observatory.server.websocket import now_ms
 from observatory.storage.committer import Committer
@@ -147,3 +148,32 @@ async def test_behind_a_real_watcher(tmp_path: Path) -> None:
     log.close()
     assert texts(told) == ["do it 2", "do it 3", "do it 4"]
     assert [event.seq for event in read_log(tmp_path / "observatory.db")] == list(range(1, log.position.head + 1))
+
+
+async def test_a_scan_that_is_slow_to_store_is_not_cut_off_by_the_time_of_the_books(
+    stage: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait for hints ends when the books are due; a scan taken from the inbox was once thrown away with it."""
+    monkeypatch.setattr(actor, "BOOKS_DELAY", 0.005)
+    other = stage.directory / "other"
+    (other / "-v").mkdir(parents=True)
+    path = other / "-v" / "old.jsonl"
+    path.write_bytes(prompt(7, cwd="/v", sessionId="old") + b"\n")
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        stage.write("a.jsonl", prompt(2))
+        stage.ingest.send_nowait((FileChanged(str(stage.path("a.jsonl")), 0),))  # journalled; its books are due soon
+        for _ in range(5):  # the ingest waits for hints again, until the books are due
+            await trio.lowlevel.checkpoint()
+        stage.commits.errors = [FULL] * 3
+        found = FileSeen(str(path), FileStat(*state_of(path)))
+        await stage.ingest.send((RootScanned(str(other), (found,)),))
+        await trio.sleep(5)
+        assert {source.path for source in stage.archive.sources()} == {str(path), str(stage.path("a.jsonl"))}
+        assert str(other) in stage.archive.scanned_roots()
+        assert stage.conversation("old")["message_count"] == 1
+
+
+def state_of(path: Path) -> tuple[int, int, int, int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
