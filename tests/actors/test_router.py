@@ -379,3 +379,14 @@ async def test_clients_that_leave_after_the_router_are_not_held_up() -> None:
         for _ in range(3):
             await router.post(Unsubscribe(client))
     assert router.statistics().live == 0
+
+
+async def test_a_full_outbox_in_a_large_audience_sends_only_that_client_to_catch_up(router: Router[str]) -> None:
+    clients = [FakeClient() for _ in range(BREATH + 2)]
+    for client in clients:
+        await router.post(Subscribe(client, at_head("a")))
+    clients[3].refuses = True
+    await router.post(one(1, "a"))
+    await settle()
+    assert clients[3].cursor == 0
+    assert [client.taken for client in clients].count(b"1,") == BREATH + 1
