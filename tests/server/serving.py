@@ -242,3 +242,24 @@ async def serving(
             raw.stream.socket.close()
         events.close()
         log.close()
+
+
+QUICK = Timing(ping_interval=0.1, ping_timeout=0.1, first_request=5, close_timeout=0.2)
+
+
+def data_of(message: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] = message["data"]
+    return data
+
+
+def code_of(message: dict[str, Any]) -> str:
+    assert message["type"] == "error", message
+    code: str = message["data"]["code"]
+    return code
+
+
+async def subscribed(running: Running, topic: str = "all_conversations", **options: Any) -> Raw:
+    raw = await running.upgraded(**options)
+    await raw.message()
+    assert (await raw.ask("subscribe", {"topics": [topic]}))["type"] == "subscription_confirmed"
+    return raw

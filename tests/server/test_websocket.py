@@ -1,7 +1,6 @@
-"""One client on a real socket: requests, codes, replay, and how each connection ends."""
+"""One client on a real socket: requests, codes, and how each connection ends."""
 
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,39 +8,14 @@ import orjson
 import pytest
 import trio
 
-from actors.sender import OutboxLimits
 from observatory.client.connection import connect
-from observatory.client.follow import follow
-from observatory.core.client_items import Closed, Connected, Disconnected, Event, Item
+from observatory.core.client_items import Closed
 from observatory.core.errors import StoreError
-from observatory.core.events import Position
 from observatory.core.ports import Stored
 from observatory.core.protocol import Settled
 from observatory.core.replies import Timing
-from observatory.storage.log import Retention
-from observatory.storage.reader import PAGE_BYTES, PAGE_EVENTS, LogReader
-from tests.server.serving import DEADLINE, Raw, Running, masked, serving
-
-QUICK = Timing(ping_interval=0.1, ping_timeout=0.1, first_request=5, close_timeout=0.2)
-
-
-def data_of(message: dict[str, Any]) -> dict[str, Any]:
-    data: dict[str, Any] = message["data"]
-    return data
-
-
-def code_of(message: dict[str, Any]) -> str:
-    assert message["type"] == "error", message
-    code: str = message["data"]["code"]
-    return code
-
-
-async def subscribed(running: Running, topic: str = "all_conversations", **options: Any) -> Raw:
-    raw = await running.upgraded(**options)
-    await raw.message()
-    assert (await raw.ask("subscribe", {"topics": [topic]}))["type"] == "subscription_confirmed"
-    return raw
-
+from observatory.storage.reader import LogReader
+from tests.server.serving import QUICK, code_of, data_of, masked, serving, subscribed
 
 # -- requests and replies ----------------------------------------------------------------------------------------------
 
@@ -383,178 +357,3 @@ async def test_a_defect_at_the_routers_turn_costs_that_one_client_too(
             assert caught.value.code == 1011
         await running.publish(topics=("system",))
         assert (await other.event()).seq == 1
-
-
-# -- resume ------------------------------------------------------------------------------------------------------------
-
-
-async def test_a_resume_gives_the_confirmation_first_then_each_event_once(tmp_path: Path) -> None:
-    async with serving(tmp_path) as running:
-        await running.publish(700)
-        since = Position(running.log.position.epoch, 10)
-        async with connect(running.url) as connection, trio.open_nursery() as nursery:
-
-            async def publish_on() -> None:
-                for _ in range(50):
-                    await running.publish(3)
-
-            nursery.start_soon(publish_on)
-            resume = {"epoch": since.epoch, "seq": since.seq}
-            reply = await connection.request("subscribe", {"topics": ["project:p1"], "resume": resume})
-            assert (reply.data["recovered"], reply.data["pos"], reply.data["state"]) == (True, 10, "behind")
-            with trio.fail_after(DEADLINE):
-                assert [(await connection.event()).seq for _ in range(840)] == list(range(11, 851))
-
-
-async def test_publishing_between_any_two_steps_of_a_resume_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    async with serving(tmp_path) as running:
-        await running.publish(5)
-        for start in range(5):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(running.publish)
-                head = running.log.position.head
-                since = Position(running.log.position.epoch, head - start)
-                async with connect(running.url, topics=["project:p1"], since=since) as connection:
-                    await running.publish()
-                    last = running.log.position.head
-                    found = [(await connection.event()).seq for _ in range(last - since.seq)]
-                    assert found == list(range(since.seq + 1, last + 1))
-
-
-@pytest.mark.parametrize("reason", ["too_old", "epoch_changed", "ahead", "too_many"])
-async def test_each_refusal_has_its_reason_gives_no_event_and_lets_another_resume_follow(
-    tmp_path: Path, reason: str
-) -> None:
-    async with serving(tmp_path) as running, connect(running.url) as connection:
-        await running.publish(20)
-        running.log.trim(Retention(events=10), 0)
-        epoch = running.log.position.epoch
-        wishes: dict[str, dict[str, Any]] = {
-            "too_old": {"epoch": epoch, "seq": 9},
-            "epoch_changed": {"epoch": "another", "seq": 15},
-            "ahead": {"epoch": epoch, "seq": 21},
-            "too_many": {"epoch": epoch, "seq": 12, "max": 7},
-        }
-        reply = await connection.request("subscribe", {"topics": ["project:p1"], "resume": wishes[reason]})
-        assert (reply.data["recovered"], reply.data["reason"], reply.data["pos"]) == (False, reason, None)
-        await running.publish()
-        assert (await connection.request("get_subscriptions")).data["sent"] == 0
-        reply = await connection.request("resume", {"epoch": epoch, "seq": 10})
-        assert reply.data["recovered"]
-        assert [(await connection.event()).seq for _ in range(11)] == list(range(11, 22))
-
-
-async def test_reconnecting_without_new_events_recovers_and_repeats_nothing(tmp_path: Path) -> None:
-    async with serving(tmp_path) as running:
-        await running.publish(3)
-        position = Position(running.log.position.epoch, 3)
-        for _ in range(5):
-            async with connect(running.url, topics=["project:p1"], since=position) as connection:
-                assert (await connection.request("get_subscriptions")).data["sent"] == 0
-
-
-# -- slow clients ------------------------------------------------------------------------------------------------------
-
-SMALL = OutboxLimits(frames=8, bytes=64 * 1024)
-
-
-async def test_a_client_that_stops_reading_falls_behind_then_gets_every_event_once_and_in_order(tmp_path: Path) -> None:
-    async with serving(tmp_path, outbox=SMALL, send_buffer=4096) as running:
-        raw = await subscribed(running, receive_bytes=4096)
-        async with connect(running.url, topics=["project:p1"]) as other:
-            for _ in range(100):
-                await running.publish(3, size=2000)
-            [connection] = [c for c in running.server.connections if c.client_id == "c1"]
-            queued = connection.sender.statistics()
-            assert queued.behind_at is not None
-            assert queued.queued_frames <= SMALL.frames + PAGE_EVENTS
-            assert queued.queued_bytes <= SMALL.bytes + PAGE_BYTES + 4096
-            assert [(await other.event()).seq for _ in range(300)] == list(range(1, 301))
-        seqs: list[int] = []
-        pings: list[dict[str, Any]] = []
-        while not pings:
-            message = await raw.message()
-            if message["type"] == "ping":
-                pings.append(data_of(message))
-            else:
-                seqs.append(message["seq"])
-        assert seqs == list(range(1, 301))
-        assert (pings[0]["pos"], pings[0]["sent"]) == (300, 300)  # live again
-        [event] = await running.publish()
-        assert (await raw.message())["seq"] == event.seq
-        assert running.router.statistics().behind == 0
-
-
-async def test_a_client_whose_cursor_falls_off_the_log_is_closed_with_4008_and_told_too_old(tmp_path: Path) -> None:
-    async with serving(tmp_path, outbox=SMALL, send_buffer=4096) as running:
-        raw = await subscribed(running, receive_bytes=4096)
-        for _ in range(100):
-            await running.publish(3, size=2000)
-        running.log.trim(Retention(events=1), 0)
-        assert await raw.close_frame() == (4008, "the log no longer holds what you missed")
-        since = Position(running.log.position.epoch, 20)
-        async with connect(running.url, topics=["project:p1"], since=since) as again:
-            assert (await again.request("get_subscriptions")).data["state"] == "idle"
-
-
-async def test_a_client_that_takes_nothing_is_reset_and_only_the_log_says_4009(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    limits = OutboxLimits(frames=8, bytes=64 * 1024, stall_seconds=0.2)
-    async with serving(tmp_path, outbox=limits, send_buffer=4096) as running:
-        raw = await subscribed(running, receive_bytes=4096)
-        while running.server.connections:
-            await running.publish(3, size=4000)
-            await trio.lowlevel.checkpoint()
-        await raw.until_reset()
-        assert running.server.counters.resets == 1
-        assert "code=4009" in capsys.readouterr().out
-
-
-async def test_a_behind_client_gets_no_byte_after_the_servers_close_frame(tmp_path: Path) -> None:
-    async with serving(tmp_path, outbox=SMALL, send_buffer=4096) as running:
-        raw = await subscribed(running, receive_bytes=4096)
-        for _ in range(100):
-            await running.publish(3, size=2000)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(running.server.shut_down, 5.0)
-            assert (await raw.close_frame())[0] == 1012
-            await raw.send(b"\x03\xf4", 8)
-            assert await raw.end() == b""
-
-
-async def test_a_peer_that_makes_the_server_answer_without_reading_is_not_read_from(tmp_path: Path) -> None:
-    limits = OutboxLimits(stall_seconds=0.3)
-    big = {"text": "x" * 100_000}
-    async with serving(tmp_path, outbox=limits, send_buffer=4096, status=lambda: big) as running:
-        raw = await running.upgraded(receive_bytes=4096)
-        [connection] = running.server.connections
-        with trio.move_on_after(DEADLINE):
-            while running.server.connections:
-                with trio.move_on_after(0.05), suppress(trio.BrokenResourceError):
-                    await raw.send('{"type":"get_status"}')
-                assert connection.sender.statistics().queued_replies <= 64
-        assert running.server.counters.resets == 1
-
-
-# -- the client library through faults ---------------------------------------------------------------------------------
-
-
-async def test_following_survives_resets_with_every_event_once(tmp_path: Path) -> None:
-    async with serving(tmp_path) as running:
-        found: list[Item] = []
-        async with follow(running.url, ["project:p1"], uniform=lambda low, high: 0.0) as items:
-            assert isinstance(await items.receive(), Connected)
-            for round_ in range(5):
-                await running.publish(20)
-                if round_ % 2:
-                    await running.until(lambda: running.router.statistics().live == 1)
-                    for connection in running.server.connections:
-                        connection.sender.abort()
-                    await running.until(lambda: not running.server.connections)
-                await running.publish(20)
-            with trio.fail_after(DEADLINE):
-                while sum(isinstance(item, Event) for item in found) < 200:
-                    found.append(await items.receive())
-        assert [item.seq for item in found if isinstance(item, Event)] == list(range(1, 201))
-        assert sum(isinstance(item, Disconnected) for item in found) == 2
