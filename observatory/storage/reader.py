@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import attrs
 import msgspec
 import trio
 
@@ -90,28 +89,3 @@ def _head(db: sqlite3.Connection) -> int:
         row = db.execute("SELECT value FROM meta WHERE key = 'head'").fetchone()
         seq = int(row[0]) if row else 0
     return int(seq)
-
-
-@attrs.frozen
-class StoreSizes:
-    """Bytes on disk, and rows."""
-
-    database_bytes: int
-    wal_bytes: int
-    records: int
-    conversations: int
-    projects: int
-
-
-def sizes(path: Path) -> StoreSizes:
-    """How large the store is; opens it read-only. Raises StoreError."""
-    with explained(path):
-        db = connect(path, read_only=True)
-        try:
-            counts = [
-                db.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("records", "conversations", "projects")
-            ]
-        finally:
-            db.close()
-    wal = path.with_name(path.name + "-wal")
-    return StoreSizes(path.stat().st_size, wal.stat().st_size if wal.exists() else 0, *counts)

@@ -20,7 +20,8 @@ from typing import Any
 from tests.bench.facts import add_peers, emit, parser, told
 from tests.bench.figures import median, median_ratio, shown, spread, table
 from tests.bench.orders import Order, raise_fd_limit
-from tests.bench.processes import ROOT, NotMeasured, free_port, running
+from tests.bench.processes import ROOT, NotMeasured, running
+from tests.running import free_port
 
 PROFILE = "profile.txt"  # left in its directory by fanout_server.py
 HERE = Path(__file__).resolve().parent

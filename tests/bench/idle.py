@@ -15,9 +15,10 @@ from typing import Any
 from tests.bench.facts import emit, parser, told
 from tests.bench.figures import table
 from tests.bench.latency_run import ours
-from tests.bench.processes import cpu_seconds, environment, free_port, rss_kb, running
+from tests.bench.processes import cpu_seconds, environment, rss_kb, running
 from tests.bench.transcript import Conversation
 from tests.bench.wire import Audience, Refused
+from tests.running import free_port
 
 FOLDERS = 20
 LINES = 12  # in each file

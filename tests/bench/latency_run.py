@@ -17,9 +17,10 @@ import attrs
 
 from tests.bench.facts import CTRL_DAEMON
 from tests.bench.figures import quantile
-from tests.bench.processes import NotMeasured, cpu_seconds, environment, free_port, running, serve_command
+from tests.bench.processes import NotMeasured, cpu_seconds, environment, running, serve_command
 from tests.bench.transcript import Conversation
 from tests.bench.wire import Audience, Refused
+from tests.running import free_port
 
 PATIENCE = 1.0  # seconds until a line that has not reached everyone counts as late or lost
 GAP_SECONDS = (0.005, 0.015)

@@ -1,9 +1,7 @@
 """Processes: start what is measured, wait until it listens, read its CPU clock and memory, end it."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,7 +11,6 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = range(20_000, 32_000)  # the kernel takes ports for outgoing connections from 32768 on
 START_SECONDS = 20.0
 STOP_SECONDS = 2.0  # ctrl-daemon does not end at SIGTERM without the internet
 SERVE = "from observatory.cli.main import main; main()"  # the tree these files are in, not an installed copy
@@ -22,18 +19,6 @@ LOOPBACK_ONLY = ("unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"',
 
 class NotMeasured(Exception):
     """Why there is no number; one line."""
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    for port in random.sample(PORTS, 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise NotMeasured("no free port")
 
 
 def serve_command(home: Path, port: int) -> list[str]:

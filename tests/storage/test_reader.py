@@ -8,7 +8,7 @@ import pytest
 from observatory.core.batch import Batch
 from observatory.core.events import Draft
 from observatory.storage.log import EventLog, Retention
-from observatory.storage.reader import PAGE_BYTES, PAGE_EVENTS, LogReader, sizes
+from observatory.storage.reader import PAGE_BYTES, PAGE_EVENTS, LogReader
 from tests.storage.test_log import NOW, conversation, drafts, project
 
 
@@ -73,10 +73,3 @@ async def test_the_snapshot_of_an_emptied_log_knows_its_head(log: EventLog, read
     log.append(drafts(3), NOW)
     log.trim(Retention(seconds=1), NOW + 10_000)
     assert (await reader.snapshot(1))["position"]["seq"] == 3
-
-
-def test_sizes_tell_rows_and_bytes(log: EventLog) -> None:
-    log.append(Batch(conversations={"c": conversation()}), NOW)
-    found = sizes(log.path)
-    assert (found.records, found.conversations, found.projects) == (0, 1, 0)
-    assert found.database_bytes > 0

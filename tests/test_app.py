@@ -1,0 +1,25 @@
+"""What the composition root does besides wiring."""
+
+import resource
+import sqlite3
+import subprocess
+import sys
+
+from observatory.app import first_of
+
+
+def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one() -> None:
+    code = (
+        "import resource as r; hard = r.getrlimit(r.RLIMIT_NOFILE)[1]; r.setrlimit(r.RLIMIT_NOFILE, (64, hard));"
+        "from observatory.app import raise_fd_limit; print(raise_fd_limit(), *r.getrlimit(r.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    assert done.stdout.split() == [str(hard)] * 3
+
+
+def test_the_error_of_the_store_is_found_in_nested_groups() -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    inner: BaseExceptionGroup[sqlite3.Error] = BaseExceptionGroup("inner", [error])
+    outer: BaseExceptionGroup[sqlite3.Error] = inner.derive([inner])
+    assert first_of(outer) is error
