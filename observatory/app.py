@@ -198,6 +198,7 @@ class Node:
                 "closes": {str(code): count for code, count in counters.closes.items()},
                 "resets": counters.resets,
                 "failures": counters.failures,
+                "bad_lines": self._ingest.bad_lines(),
             },
             "watcher": attrs.asdict(watcher),
             "components": self._ingest.components(),

@@ -31,6 +31,8 @@ class Flag:
     SIDECHAIN = 4
     META = 8
     BACKFILL = 16
+    SUPERSEDED = 32  # of an earlier generation, and not in the file any more; kept all the same
+    TAIL = 64  # the end of a file at rest, whole but without its newline: reading goes on before it
 
 
 @frozen
@@ -90,6 +92,21 @@ class RecordRow:
 
 
 @attrs.frozen
+class StoredLine:
+    """What is read back of a record to find out whether its bytes still stand in the file, or have come back.
+
+    size: of the body; head, tail: the body's first and last bytes, see EventLog.
+    """
+
+    key: int
+    flags: int
+    length: int
+    size: int
+    head: bytes
+    tail: bytes
+
+
+@attrs.frozen
 class StoredRecord:
     """What is read back of a record to fold it in later."""
 
@@ -123,6 +140,9 @@ class Batch:
     sources: dict[int, SourceRow] = attrs.field(factory=dict)
     records: list[RecordRow] = attrs.field(factory=list)
     adopted: list[tuple[int, str]] = attrs.field(factory=list)  # (source id, conversation id) of waiting records
+    flagged: list[tuple[int, int, int]] = attrs.field(factory=list)  # (record key, flags to set, flags to take away)
+    withdrawn: list[int] = attrs.field(factory=list)  # keys of records that another one takes the place of
+    renamed: list[int] = attrs.field(factory=list)  # ids of sources whose path is another than in the store
     conversations: dict[str, Conversation] = attrs.field(factory=dict)
     projects: dict[str, Project] = attrs.field(factory=dict)
     usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)  # by message and conversation id

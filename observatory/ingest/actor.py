@@ -4,7 +4,6 @@ Live files come first; what was there at a root's first scan is read in between.
 transaction, published at once; the books follow in a second one (journal.py, books.py; docs/architecture.md).
 """
 
-import math
 import random
 import time
 from collections.abc import Callable
@@ -22,12 +21,14 @@ from observatory.core.batch import Batch, FileState, SourceRow
 from observatory.core.errors import StoreError
 from observatory.core.events import Draft, Event, text_frame
 from observatory.core.replies import rfc3339
+from observatory.ingest.agenda import Agenda
 from observatory.ingest.books import Books
 from observatory.ingest.copies import MARGIN_MS, Copies
 from observatory.ingest.health import Health
 from observatory.ingest.journal import Journal
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.ports import Archive, Commits
+from observatory.ingest.sources import Sources
 
 log = structlog.get_logger()
 FILES_A_TURN = 64  # live files read for one transaction; more wait for the next
@@ -86,13 +87,13 @@ class Ingest:
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
         self._books = Books(Ledger(archive), archive.machine_id, copies, random.getrandbits)
         known = {source.path: source for source in archive.sources()}
-        self._journal = Journal(archive, self._books, known, archive.scanned_roots())
-        self._hot: dict[str, int] = {}  # path → when the change was detected, in the order of the hints
-        self._cold: list[tuple[int, str]] = []  # (mtime_ns, path) of history still to be read, oldest first
+        self._sources = Sources(archive.new_source_id, wall_ms() * 1_000_000, known, archive.scanned_roots())
+        self._journal = Journal(archive, self._books, self._sources, trio.current_time)
+        self._agenda = Agenda()
         self._idle = False  # `run` waits for hints, and nothing else is to be done
         self._carried: Carried | None = None  # journalled at once, but not committed or published yet
         self._books_due: float | None = None
-        if any(source.offset < source.backfill_until for source in self._journal.sources.values()):
+        if any(source.offset < source.backfill_until for source in known.values()):
             self._books.unannounced = archive.project_ids()
 
     # -- the inbox (what the watcher sends to) -------------------------------------------------------------------------
@@ -104,7 +105,7 @@ class Ingest:
             self._hints.send_nowait(changes)
             return
         for hint in hints:
-            self._hot.setdefault(hint.path, hint.detected_ns)
+            self._agenda.hint(hint.path, hint.detected_ns)
         self._idle = False
         try:
             self._turn_nowait()
@@ -130,13 +131,14 @@ class Ingest:
             self._leave_in_order()
 
     async def _wait_for_work(self) -> None:
-        if self._carried or self._hot or self._cold or self._health.news:
+        if self._carried or self._agenda.hot or self._agenda.cold or self._health.news:
             await trio.lowlevel.checkpoint()
             return
         self._idle = True
         changes: tuple[Change, ...] = ()
+        due = self._agenda.next_due
         try:
-            with trio.move_on_at(math.inf if self._books_due is None else self._books_due):
+            with trio.move_on_at(due if self._books_due is None else min(due, self._books_due)):
                 changes = await self._changes.receive()
         finally:
             self._idle = False
@@ -153,12 +155,19 @@ class Ingest:
     def gauges(self) -> dict[str, int]:
         """Numbers for the status."""
         return {
-            "sources": len(self._journal.sources),
-            "sources_waiting": len(self._hot),
-            "history_waiting": len(self._cold),
+            "sources": len(self._sources.by_path),
+            "sources_waiting": len(self._agenda.hot),
+            "history_waiting": len(self._agenda.cold),
             "unreadable_files": len(self._journal.unreadable),
-            "nul_lines": self._journal.nul_lines,
+            "unrecognised_files": sum(
+                source.conversation_id is None and source.lines > 0 for source in self._sources.by_path.values()
+            ),
+            "file_reads": self._journal.reads,
         }
+
+    def bad_lines(self) -> dict[str, int]:
+        """Lines that were no record, by reason, since the start."""
+        return dict(self._journal.bad_lines)
 
     def components(self) -> list[dict[str, Any]]:
         """Health of the parts, as in system_status."""
@@ -178,7 +187,7 @@ class Ingest:
         for change in batch:
             match change:
                 case FileChanged(path, detected_ns) | FileGone(path, detected_ns):
-                    self._hot.setdefault(path, detected_ns)
+                    self._agenda.hint(path, detected_ns)
                 case RootScanned():
                     await self._root(change)
                 case WatchTrouble(component, detail):
@@ -192,28 +201,42 @@ class Ingest:
 
     async def _root(self, scan: RootScanned) -> None:
         """The first look at a root in this process: what is new, what has changed, what is gone."""
-        first_scan, now_ns, sources = scan.root not in self._journal.roots, time.monotonic_ns(), self._journal.sources
+        sources, agenda, now_ns = self._sources, self._agenda, time.monotonic_ns()
+        first_scan = scan.root not in sources.roots
         new: list[SourceRow] = []
         for file in scan.files:
-            source, state = sources.get(file.path), FileState(*attrs.astuple(file.stat))
-            if source is None and first_scan:
-                new.append(self._journal.new_source(file.path, scan.root, state, state.size))
+            source, state = sources.by_path.get(file.path), FileState(*attrs.astuple(file.stat))
+            if source is None and first_scan and (row := self._history(scan.root, file.path, state)) is not None:
+                new.append(row)
             elif source is not None and source.offset < source.backfill_until:
-                self._cold.append((state.mtime_ns, file.path))
-            elif source is None or source.missing or source.state != state or source.offset < state.size:
-                self._hot.setdefault(file.path, now_ns)
+                agenda.cold.append((state.mtime_ns, file.path))
+            elif source is None or source.missing or source.state != state:
+                agenda.hint(file.path, now_ns)
         here = {file.path for file in scan.files}
-        for source in sources.values():
+        for source in sources.by_path.values():
             if source.root == scan.root and not source.missing and source.path not in here:
-                self._hot.setdefault(source.path, now_ns)
+                agenda.hint(source.path, now_ns)
+        await self._store_scan(scan, new)
+        agenda.cold.extend((source.state.mtime_ns, source.path) for source in new)
+        agenda.cold.sort()
+        log.info("root.scanned", root=scan.root, files=len(scan.files), new=len(new), first=first_scan)
+
+    def _history(self, root: str, path: str, state: FileState) -> SourceRow | None:
+        """A row for what a root already held; None for a file that is known by another name."""
+        if self._sources.holder(path, state) is not None:
+            self._agenda.hint(path, time.monotonic_ns())
+            return None
+        row = SourceRow(self._sources.new_id(), path, root, state, backfill_until=state.size)
+        self._sources.put(row)
+        return row
+
+    async def _store_scan(self, scan: RootScanned, new: list[SourceRow]) -> None:
         for start in range(0, len(new), ROWS_A_SCAN):
             await self._commit(Batch(sources={source.id: source for source in new[start : start + ROWS_A_SCAN]}))
-        sources |= {source.path: source for source in new}
         await self._commit(Batch(scanned_roots=[scan.root]))
-        self._journal.roots.add(scan.root)
-        self._cold.extend((source.state.mtime_ns, source.path) for source in new)
-        self._cold.sort()
-        log.info("root.scanned", root=scan.root, files=len(scan.files), new=len(new), first=first_scan)
+        self._sources.roots.setdefault(scan.root, self._wall_ms())
+        if not new and not any(source.root == scan.root for source in self._sources.by_path.values()):
+            self._sources.late_roots.add(scan.root)
 
     # -- one turn ------------------------------------------------------------------------------------------------------
 
@@ -245,32 +268,39 @@ class Ingest:
                 self._carried = None
 
     def _read(self) -> Carried:
-        carried = Carried(Batch())
-        if self._hot:
-            carried.detected_ns = next(iter(self._hot.values()))
+        carried, agenda = Carried(Batch()), self._agenda
+        if agenda.later:
+            agenda.wake(trio.current_time(), time.monotonic_ns())
+        if agenda.hot:
+            carried.detected_ns = next(iter(agenda.hot.values()))
             carried.together = self._read_live(carried.batch)
-        elif self._cold:
+        elif agenda.cold:
             carried.together = self._read_history(carried.batch)
+        if self._journal.look_again:
+            agenda.put_off(self._journal.look_again, trio.current_time())
         carried.records, carried.read_ns = len(carried.batch.drafts), time.monotonic_ns()
         return carried
 
     def _books_are_due(self) -> bool:
         pending, now = len(self._books.pending), trio.current_time()
         if not pending:
-            return bool(self._books.unannounced) and not self._cold
+            return bool(self._books.unannounced) and not self._agenda.cold
         if self._books_due is None:
             self._books_due = now + BOOKS_DELAY
-        return pending >= PENDING_ENTRIES or (now >= self._books_due and not self._hot)
+        return pending >= PENDING_ENTRIES or (now >= self._books_due and not self._agenda.hot)
 
     def _read_live(self, batch: Batch) -> bool:
         """Read the files that were hinted at; returns whether their books belong to the same transaction."""
         together, size = False, 0
-        paths = list(self._hot)[:FILES_A_TURN]
+        hot = self._agenda.hot
+        paths = list(hot)[:FILES_A_TURN]
+        if len(paths) > 1:  # new names first: one of them may be where a known file has moved
+            paths.sort(key=self._sources.by_path.__contains__)
         for path in paths:
-            hinted_ns = self._hot.pop(path)
+            hinted_ns = hot.pop(path)
             entry, more = self._journal.read(path)
             if more:
-                self._hot[path] = hinted_ns  # again, behind the others
+                hot[path] = hinted_ns  # again, behind the others
             if entry is not None:
                 together |= self._journal.journal(batch, entry, self._wall_ms())
                 if len(paths) > 1:
@@ -280,13 +310,13 @@ class Ingest:
         return together
 
     def _read_history(self, batch: Batch) -> bool:
-        path = self._cold[-1][1]
+        path = self._agenda.cold[-1][1]
         entry, more = self._journal.read(path)
-        source = self._journal.sources.get(path)
+        source = self._sources.by_path.get(path)
         if not more or source is None or source.offset >= source.backfill_until:
-            self._cold.pop()
+            self._agenda.cold.pop()
             if more:
-                self._hot[path] = time.monotonic_ns()
+                self._agenda.hint(path, time.monotonic_ns())
         return entry is not None and self._journal.journal(batch, entry, self._wall_ms())
 
     async def _close_books(self, carried: Carried) -> None:
@@ -294,8 +324,8 @@ class Ingest:
         batch, self._books_due = carried.batch, None
         unreadable = self._journal.unreadable
         self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
-        if self._books.pending or (self._books.unannounced and not self._cold):
-            self._books.close(batch, rfc3339(self._wall_ms()), history_done=not self._cold)
+        if self._books.pending or (self._books.unannounced and not self._agenda.cold):
+            self._books.close(batch, rfc3339(self._wall_ms()), history_done=not self._agenda.cold)
         if self._health.news:
             batch.drafts.append(Draft("system_status", self._health.tell(), (topics.SYSTEM,)))
         if batch.drafts or batch.records or batch.sources:

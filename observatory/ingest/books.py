@@ -9,6 +9,7 @@ import attrs
 from observatory.core import identity, topics
 from observatory.core.batch import Batch, Flag, SourceRow
 from observatory.core.conversation import Conversation, Facts, apply, changes, is_reply
+from observatory.core.decode import valid
 from observatory.core.events import Draft
 from observatory.core.project import Project, update
 from observatory.core.replies import rfc3339
@@ -25,7 +26,8 @@ FileEvent = Literal["created", "modified", "deleted"]
 class Entry:
     """What one turn found in one file.
 
-    source: the row after it; announced: its conversation was told of before; replaced: the file's content is another.
+    source: the row after it; announced: its conversation was told of before; replaced: the file's content is another;
+    moved_from: its path until now; flagged, withdrawn, renamed: see Batch.
     """
 
     source: SourceRow
@@ -33,6 +35,10 @@ class Entry:
     announced: bool
     event: FileEvent | None
     replaced: bool = False
+    moved_from: str | None = None
+    flagged: list[tuple[int, int, int]] = attrs.field(factory=list)
+    withdrawn: list[int] = attrs.field(factory=list)
+    renamed: list[int] = attrs.field(factory=list)
 
 
 @attrs.define
@@ -84,6 +90,8 @@ class Books:
         touched: dict[str, bool] = {}  # conversation → announced before
         for entry in self.pending:
             self._fold(entry, now, touched, live_projects)
+            if entry.moved_from is not None:
+                first.append(self._file_event(entry.source, "deleted", now, entry.moved_from))
             if entry.event is not None:
                 draft = self._file_event(entry.source, entry.event, now)
                 (first if entry.event == "created" else last).append(draft)
@@ -109,6 +117,8 @@ class Books:
         if conversation is None:
             return
         folded = conversation
+        if entry.renamed:
+            folded = attrs.evolve(folded, file_path=source.path)
         for item in entry.items:
             if isinstance(item.value, Record) and not item.flags & Flag.KNOWN:
                 folded = self._apply(folded, source, item, item.value, now)
@@ -159,14 +169,15 @@ class Books:
         if data is not None:
             last.append(Draft("project_update", data, topics.of_project(project_id)))
 
-    def _file_event(self, source: SourceRow, kind: FileEvent, now: str) -> Draft:
+    def _file_event(self, source: SourceRow, kind: FileEvent, now: str, moved_from: str | None = None) -> Draft:
+        path = valid(moved_from or source.path)
         data: dict[str, Any] = {
             "event_id": str(UUID(int=self.random_bits(128), version=4)),
-            "event_type": kind,
-            "src_path": source.path,
-            "file_path": source.path,
+            "event_type": "moved" if moved_from else kind,
+            "src_path": path,
+            "file_path": path,
             "is_directory": False,
-            "dest_path": None,
+            "dest_path": valid(source.path) if moved_from else None,
             "detected_at": now,
         }
         conversation = self.ledger.conversation(source.conversation_id) if source.conversation_id else None

@@ -6,10 +6,10 @@ import attrs
 
 from observatory.core import usage
 from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord
-from observatory.core.copy_key import digest
-from observatory.core.lines import BOM, Line
+from observatory.core.lines import BOM, Line, trimmed
 from observatory.core.transcript import Malformed, Record, malformed, parse
 from observatory.core.usage import Usage
+from observatory.ingest.generations import NOTHING_KNOWN, Known
 from observatory.ingest.reading import Oversize
 
 Value = Record | Malformed
@@ -40,29 +40,6 @@ class Item:
         return not self.flags & NOT_LIVE
 
 
-@attrs.define
-class Known:
-    """Digests of a replaced source's earlier generations, each as often as it may be met again."""
-
-    counts: dict[int, int] = attrs.field(factory=dict)
-
-    def add(self, body: bytes) -> None:
-        """A line that was there before."""
-        key = digest(body)
-        self.counts[key] = self.counts.get(key, 0) + 1
-
-    def take(self, body: bytes) -> bool:
-        """Whether a line was there before; each is taken once."""
-        key = digest(body)
-        left = self.counts.get(key, 0)
-        if left:
-            self.counts[key] = left - 1
-        return left > 0
-
-
-NOTHING_KNOWN = Known()
-
-
 def items_of(source: SourceRow, lines: tuple[Line | Oversize, ...], known: Known, is_copy: IsCopy) -> list[Item]:
     """The values of whole lines, in order. A line of NULs only has none."""
     items: list[Item] = []
@@ -86,7 +63,7 @@ def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
 
 def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: IsCopy) -> int:
     flags = Flag.BACKFILL if value.offset < source.backfill_until else 0
-    if known.counts and known.take(body):
+    if known.left and known.take(body):
         flags |= Flag.KNOWN
     if isinstance(value, Record):
         if value.uuid is not None and is_copy(value.uuid, value.timestamp, body, source.id):
@@ -125,3 +102,13 @@ def row_of(source: SourceRow, item: Item, conversation_id: str | None) -> Record
 def public_id(source: SourceRow, offset: int) -> str:
     """A record's id on the wire."""
     return f"{source.id}-{source.generation}-{offset}"
+
+
+def tail_item(source: SourceRow, data: bytes, is_copy: IsCopy) -> Item | None:
+    """The end of a file at rest if it is a whole record without its newline, else None: it may be half of one."""
+    line = Line(source.offset, len(data), trimmed(data, source.offset))
+    values = parse(line)
+    if len(values) != 1 or not isinstance(values[0], Record) or values[0].length != len(data):
+        return None
+    flags = _flags(source, values[0], line.data, NOTHING_KNOWN, is_copy)
+    return Item(values[0], line.data, source.lines, len(data) + 1, flags | Flag.BACKFILL | Flag.TAIL)

@@ -14,8 +14,10 @@ from observatory.core.batch import (
     Batch,
     ConversationUsage,
     FileState,
+    Flag,
     RecordRow,
     SourceRow,
+    StoredLine,
     StoredRecord,
     record_key,
     split_key,
@@ -134,8 +136,15 @@ class EventLog:
 
     def _insert_rows(self, batch: Batch, now_ms: int) -> None:
         many = self._db.executemany
+        if batch.withdrawn:
+            many("DELETE FROM records WHERE id = ?", ((key,) for key in batch.withdrawn))
         if batch.records:
             many(_INSERT_RECORD, map(_record_values, batch.records))
+        if batch.flagged:
+            values = ((more, less, key) for key, more, less in batch.flagged)
+            many("UPDATE records SET flags = (flags | ?) & ~? WHERE id = ?", values)
+        if batch.renamed:  # first out of each other's way: paths are unique
+            many("UPDATE sources SET path = path || '#' || id WHERE id = ?", ((source,) for source in batch.renamed))
         if batch.sources:
             many(_UPSERT_SOURCE, map(_source_values, batch.sources.values()))
         if batch.adopted:
@@ -200,9 +209,9 @@ class EventLog:
         rows = self._db.execute(f"SELECT {_SOURCE_COLUMNS} FROM sources")
         return [_source(*row) for row in rows]
 
-    def scanned_roots(self) -> set[str]:
-        """Roots whose first scan is complete."""
-        return {path for (path,) in self._db.execute("SELECT path FROM roots")}
+    def scanned_roots(self) -> dict[str, int]:
+        """Roots whose first scan is complete, with the time of it in ms."""
+        return dict(self._db.execute("SELECT path, first_scan_at FROM roots").fetchall())
 
     def conversation(self, conversation_id: str) -> Conversation | None:
         """A conversation's row."""
@@ -257,23 +266,42 @@ class EventLog:
         place = f"(s.id << {GENERATION_BITS} | s.generation)"
         rows = self._db.execute(
             "SELECT s.id FROM sources AS s WHERE EXISTS (SELECT 1 FROM records AS r"
-            f" WHERE r.id >= ({place} << {OFFSET_BITS}) + s.offset AND r.id < ({place} + 1) << {OFFSET_BITS})"
+            f" WHERE r.id >= ({place} << {OFFSET_BITS}) + s.offset AND r.id < ({place} + 1) << {OFFSET_BITS}"
+            f" AND NOT r.flags & {Flag.TAIL})"
         )
         return {source for (source,) in rows}
 
     def ahead(self, source: SourceRow) -> list[StoredRecord]:
         """A source's records that are not in the books yet, in order: a process ended between the two."""
         first = record_key(source.id, source.generation, source.offset)
-        return self._records("id >= ? AND id < ?", first, record_key(source.id, source.generation + 1, 0))
+        last = record_key(source.id, source.generation + 1, 0)
+        return self._records(f"id >= ? AND id < ? AND NOT flags & {Flag.TAIL}", first, last)
 
     def _records(self, where: str, *values: int) -> list[StoredRecord]:
         query = f"SELECT id, span, line, flags, body FROM records WHERE {where} ORDER BY id"
         return [StoredRecord(split_key(key)[2], *rest) for key, *rest in self._db.execute(query, values)]
 
-    def bodies(self, source_id: int) -> Iterator[bytes]:
-        """Bodies of all records of a source, of every generation."""
-        rows = self._db.execute("SELECT body FROM records WHERE id >= ? AND id < ?", _range(source_id))
-        return (body for (body,) in rows)
+    def lines(self, source_id: int) -> Iterator[tuple[int, int, bytes]]:
+        """Key, flags and body of all records of a source, generation after generation."""
+        yield from self._db.execute(
+            "SELECT id, flags, body FROM records WHERE id >= ? AND id < ? ORDER BY id", _range(source_id)
+        )
+
+    def marks(self, source: SourceRow, size: int) -> list[StoredLine]:
+        """The first and the last record that reading has passed in this generation, with `size` bytes of each end."""
+        between = (record_key(source.id, source.generation, 0), record_key(source.id, source.generation, source.offset))
+        query = (
+            "SELECT id, flags, length, length(body), substr(body, 1, ?), substr(body, -?)"
+            " FROM records WHERE id >= ? AND id < ? ORDER BY id {} LIMIT 1"
+        )
+        rows = (self._db.execute(query.format(order), (size, size, *between)).fetchone() for order in ("ASC", "DESC"))
+        return [StoredLine(*row) for row in rows if row is not None]
+
+    def tail(self, source: SourceRow) -> bytes | None:
+        """The record that was stored without its newline, where reading goes on; None if there is none."""
+        key = record_key(source.id, source.generation, source.offset)
+        row = self._one(f"SELECT body FROM records WHERE id = ? AND flags & {Flag.TAIL}", key)
+        return None if row is None else row[0]
 
     def _one(self, query: str, *values: str | int) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()

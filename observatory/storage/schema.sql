@@ -20,7 +20,7 @@ CREATE TABLE sources (         -- one transcript file
     root            TEXT NOT NULL,
     dev             INTEGER NOT NULL,   -- dev … ctime_ns: the file as last seen by stat
     ino             INTEGER NOT NULL,
-    size            INTEGER NOT NULL,
+    size            INTEGER NOT NULL,   -- -1: its end was not reached yet
     mtime_ns        INTEGER NOT NULL,
     ctime_ns        INTEGER NOT NULL,
     generation      INTEGER NOT NULL,   -- +1 when the content was replaced or rewritten
@@ -42,7 +42,8 @@ CREATE TABLE records (         -- every line ever read
     uuid            TEXT,               -- not unique: forks repeat it
     message_id      TEXT,
     timestamp       TEXT,               -- the transcript's own
-    flags           INTEGER NOT NULL,   -- 1 copy, 2 known from an earlier generation, 4 sidechain, 8 meta, 16 backfill
+    flags           INTEGER NOT NULL,   -- 1 copy, 2 known from an earlier generation, 4 sidechain, 8 meta, 16 backfill,
+                                        -- 32 superseded, 64 stored without its newline: see core/batch.py, Flag
     error           TEXT,               -- why the line could not be parsed
     codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read
     body            BLOB NOT NULL

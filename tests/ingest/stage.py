@@ -141,7 +141,8 @@ class Stage:
         with path.open("ab") as file:
             file.write(b"\n".join(lines) + end)
         self._written += 1
-        os.utime(path, ns=(0, (NOW - 7_200_000 + self._written) * 1_000_000))
+        since = NOW - 7_200_000 if self._ingest is None else NOW + 60_000  # before or after the first process's start
+        os.utime(path, ns=(0, (since + self._written) * 1_000_000))
 
     async def append(self, name: str, *lines: bytes, end: bytes = b"\n") -> list[Told]:
         """Append lines and tell the ingest; returns what it made of them."""

@@ -63,7 +63,7 @@ def test_flags_say_what_a_line_is() -> None:
     source = attrs.evolve(SOURCE, backfill_until=len(prompt(1)) + 1)
     data = b"\n".join([prompt(1), prompt(2, isMeta=True), prompt(3, isSidechain=True), prompt(4)]) + b"\n"
     known = Known()
-    known.add(prompt(4))
+    known.add(prompt(4), 1)
     found = items(data, source, known, lambda uuid, stamp, body, source_id: (uuid, source_id) == ("u3", 3))
     assert [item.flags for item in found] == [Flag.BACKFILL, Flag.META, Flag.SIDECHAIN | Flag.COPY, Flag.KNOWN]
     assert [item.live for item in found] == [False, True, False, False]
@@ -71,8 +71,8 @@ def test_flags_say_what_a_line_is() -> None:
 
 def test_a_known_line_is_met_as_often_as_it_was_there() -> None:
     known = Known()
-    known.add(b"x")
-    known.add(b"x")
+    known.add(b"x", 1)
+    known.add(b"x", 2)
     assert [known.take(b"x") for _ in range(3)] == [True, True, False]
     assert not known.take(b"y")
 

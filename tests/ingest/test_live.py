@@ -91,7 +91,7 @@ async def test_lines_that_cannot_be_parsed_are_published_with_their_error(stage:
         records = [data["record"] for data in of(told, "message_added")]
         assert [record.get("error") for record in records] == [None, "not JSON", "not an object", None, None, None]
         assert texts(told) == ["do it 1", "do it 2", "do it 3", "do it 4"]
-        assert stage.ingest.gauges()["nul_lines"] == 1
+        assert stage.ingest.bad_lines() == {"nul": 1, "not JSON": 1, "not an object": 1}
         assert [data["message"]["sequence_number"] for data in of(told, "message_added") if data["message"]] == [
             0, 3, 4, 5,
         ]  # fmt: skip

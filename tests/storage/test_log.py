@@ -96,7 +96,7 @@ def test_records_and_rows_are_stored_with_the_events(log: EventLog, tmp_path: Pa
     )
     log.append(batch, NOW)
     assert log.sources() == [source]
-    assert log.scanned_roots() == {"/r"}
+    assert log.scanned_roots() == {"/r": NOW}
     assert log.conversation("c") == conversation()
     assert log.project("p") == project()
     assert log.project_at("/w") == project()
@@ -105,7 +105,10 @@ def test_records_and_rows_are_stored_with_the_events(log: EventLog, tmp_path: Pa
     assert log.usage("m") == {"c": ConversationUsage(True, Usage(1, 2, 3, 4))}
     assert log.has_tool_call("c", "t")
     assert log.waiting(1) == [StoredRecord(11, 11, 0, 0, b"{}")]
-    assert list(log.bodies(1)) == [b"{}", b"{}"]
+    assert [(key, body) for key, _, body in log.lines(1)] == [
+        (record_key(1, 0, 0), b"{}"),
+        (record_key(1, 0, 11), b"{}"),
+    ]
     assert [log.conversation("x"), log.project("x"), log.project_at("x"), log.project_in("x")] == [None] * 4
 
 
@@ -125,7 +128,7 @@ def test_a_row_with_a_known_key_is_updated(log: EventLog) -> None:
 def test_the_same_line_twice_is_one_record(log: EventLog) -> None:
     log.append(Batch(records=[record(0), record(0)]), NOW)
     log.append(Batch(records=[record(0)]), NOW)
-    assert list(log.bodies(1)) == [b"{}"]
+    assert [body for _, _, body in log.lines(1)] == [b"{}"]
 
 
 def test_waiting_records_are_adopted(log: EventLog) -> None:

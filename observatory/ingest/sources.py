@@ -1,0 +1,85 @@
+"""The files that are known: by path, and by inode, so that a moved one is known again under its new name."""
+
+import os
+from collections.abc import Callable
+
+import attrs
+
+from observatory.core.batch import FileState, SourceRow
+
+Ident = tuple[int, int]  # device and inode
+
+
+@attrs.define
+class Sources:
+    """Rows as reading stands; the store's may be behind.
+
+    roots: root → when it was first scanned, in ms. A root that has shown no file yet is late: it was missing or empty,
+    and what it holds when it shows (a disk that is mounted, a restored home) is history if it is older than that scan.
+    """
+
+    new_id: Callable[[], int]
+    started_ns: int
+    by_path: dict[str, SourceRow] = attrs.field(factory=dict)
+    roots: dict[str, int] = attrs.field(factory=dict)
+    late_roots: set[str] = attrs.field(init=False)  # … when this process began to look at them
+    _paths: dict[Ident, str] = attrs.field(init=False)  # where a file was seen last
+    _aliases: dict[str, set[str]] = attrs.field(factory=dict)  # path → further names of the same file
+
+    def __attrs_post_init__(self) -> None:
+        self._paths = {_ident(row.state): path for path, row in self.by_path.items()}
+        self.late_roots = self.roots.keys() - {row.root for row in self.by_path.values()}
+
+    def put(self, row: SourceRow) -> None:
+        """A row's new values."""
+        self.by_path[row.path] = row
+        self._paths[_ident(row.state)] = row.path
+
+    def new(self, path: str, state: FileState) -> SourceRow:
+        """A row for a file that appeared after its root's first scan."""
+        root = self.root_of(path)
+        old = root in self.late_roots and state.mtime_ns < self.roots[root] * 1_000_000
+        history = state.size if old else 0
+        return SourceRow(self.new_id(), path, root, state, backfill_until=history)
+
+    def holder(self, path: str, state: FileState) -> SourceRow | None:
+        """The source that was last seen in this file under another path. Inodes are reused: compare the content."""
+        other = self._paths.get(_ident(state))
+        row = self.by_path.get(other) if other is not None and other != path else None
+        return row if row is not None and (row.state.dev, row.state.ino) == _ident(state) else None
+
+    def alias(self, row: SourceRow, path: str) -> bool:
+        """Whether a path is only one more name of a source's file; it is remembered, should the first one vanish."""
+        try:
+            found = os.stat(row.path)
+        except OSError:
+            return False
+        if (found.st_dev, found.st_ino) != (row.state.dev, row.state.ino):
+            return False
+        self._aliases.setdefault(row.path, set()).add(path)
+        return True
+
+    def take_aliases(self, path: str) -> set[str]:
+        """Other names of a path that is gone."""
+        return self._aliases.pop(path, set())
+
+    def rename(self, row: SourceRow, path: str) -> SourceRow:
+        """The row under another path, where no source may be."""
+        del self.by_path[row.path]
+        moved = attrs.evolve(row, path=path, root=self.root_of(path), missing=False)
+        self.put(moved)
+        return moved
+
+    def displace(self, path: str) -> SourceRow | None:
+        """Make room at a path for another source; returns the row that stood there, under a name that no file has."""
+        row = self.by_path.pop(path, None)
+        return None if row is None else attrs.evolve(row, path=f"{path}#{row.id}", missing=True)
+
+    def root_of(self, path: str) -> str:
+        """The innermost root above a path; "/" if there is none."""
+        above = (root for root in self.roots if path.startswith(root + "/"))
+        return max(above, key=len, default="/")
+
+
+def _ident(state: FileState) -> Ident:
+    return state.dev, state.ino
