@@ -220,14 +220,22 @@ class Journal:
         self._pauses.pop(path, None)
         if source is None or source.missing:
             return None
-        now = self.clock()
-        if now < self._leaving.setdefault(path, now + GONE_DELAY):
-            self.look_again |= {path: self._leaving[path] - now} | dict.fromkeys(self.sources.take_aliases(path), 0.0)
+        if not self._has_left(path):
             return None
-        del self._leaving[path]
         gone = attrs.evolve(source, missing=True)
         self.sources.put(gone)
         return Entry(gone, [], announced=True, event="deleted")
+
+    def _has_left(self, path: str) -> bool:
+        """Whether a name has been gone for long enough; at first its file is looked for under others."""
+        now, due = self.clock(), self._leaving.get(path)
+        if due is not None and due <= now:
+            del self._leaving[path]
+            return True
+        if due is None:
+            due = self._leaving[path] = now + GONE_DELAY
+        self.look_again |= {path: due - now} | dict.fromkeys(self.sources.take_aliases(path), 0.0)
+        return False
 
     def _forget_trouble(self, path: str) -> None:
         if self.unreadable or self._leaving or self._pauses:

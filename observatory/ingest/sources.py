@@ -25,6 +25,7 @@ class Sources:
     late_roots: set[str] = attrs.field(init=False)  # … when this process began to look at them
     _paths: dict[Ident, str] = attrs.field(init=False)  # where a file was seen last
     _aliases: dict[str, set[str]] = attrs.field(factory=dict)  # path → further names of the same file
+    _displaced: dict[Ident, SourceRow] = attrs.field(factory=dict)  # another file took their name; theirs may turn up
 
     def __attrs_post_init__(self) -> None:
         self._paths = {_ident(row.state): path for path, row in self.by_path.items()}
@@ -44,9 +45,10 @@ class Sources:
 
     def holder(self, path: str, state: FileState) -> SourceRow | None:
         """The source that was last seen in this file under another path. Inodes are reused: compare the content."""
-        other = self._paths.get(_ident(state))
+        ident = _ident(state)
+        other = self._paths.get(ident)
         row = self.by_path.get(other) if other is not None and other != path else None
-        return row if row is not None and (row.state.dev, row.state.ino) == _ident(state) else None
+        return row if row is not None and _ident(row.state) == ident else self._displaced.get(ident)
 
     def alias(self, row: SourceRow, path: str) -> bool:
         """Whether a path is only one more name of a source's file; it is remembered, should the first one vanish."""
@@ -65,7 +67,8 @@ class Sources:
 
     def rename(self, row: SourceRow, path: str) -> SourceRow:
         """The row under another path, where no source may be."""
-        del self.by_path[row.path]
+        self.by_path.pop(row.path, None)
+        self._displaced.pop(_ident(row.state), None)
         moved = attrs.evolve(row, path=path, root=self.root_of(path), missing=False)
         self.put(moved)
         return moved
@@ -73,7 +76,10 @@ class Sources:
     def displace(self, path: str) -> SourceRow | None:
         """Make room at a path for another source; returns the row that stood there, under a name that no file has."""
         row = self.by_path.pop(path, None)
-        return None if row is None else attrs.evolve(row, path=f"{path}#{row.id}", missing=True)
+        if row is None:
+            return None
+        displaced = self._displaced[_ident(row.state)] = attrs.evolve(row, path=f"{path}#{row.id}", missing=True)
+        return displaced
 
     def root_of(self, path: str) -> str:
         """The innermost root above a path; "/" if there is none."""

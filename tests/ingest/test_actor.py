@@ -1,5 +1,6 @@
 """The ingest's own life: failing commits, health, hints of many kinds, and a real watcher in front of it."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,23 @@ async def test_a_file_that_cannot_be_read_is_told_of_until_it_can(stage: Stage) 
         told = await stage.append("dir.jsonl", prompt(2, sessionId="d"))
         assert texts(told) == ["do it 2"]
         assert of(told, "system_status")[0]["service_status"] == "ok"
+
+
+async def test_a_file_that_cannot_be_read_is_tried_again_by_and_by(stage: Stage, autojump_clock: MockClock) -> None:
+    """Only another change of the file brought it back."""
+    async with stage.running():
+        stage.path("a.jsonl").mkdir(parents=True)
+        await stage.hint("a.jsonl")
+        reads = [stage.ingest.gauges()["file_reads"]]
+        for _ in range(3):
+            await trio.sleep(100)
+            reads.append(stage.ingest.gauges()["file_reads"])
+        assert [after - before for before, after in pairwise(reads)] == [6, 2, 1]  # at 1, 3, 7 … 63, then each minute
+        stage.path("a.jsonl").rmdir()
+        stage.write("a.jsonl", prompt(1))
+        await trio.sleep(61)
+        assert texts(stage.told()) == ["do it 1"]
+        assert stage.ingest.gauges()["unreadable_files"] == 0
 
 
 async def test_many_lines_in_one_hint_are_told_of_in_one_update(stage: Stage) -> None:

@@ -1,6 +1,8 @@
 """Replaced and cut files: a new generation, read anew; only what was not there before is published and counted."""
 
 import os
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -109,3 +111,99 @@ async def test_a_torn_line_that_is_cut_back_is_looked_through_anew(stage: Stage)
         os.truncate(stage.path("a.jsonl"), size)
         assert texts(await stage.hint("a.jsonl")) == []
         assert texts(await stage.append("a.jsonl", prompt(2))) == ["do it 2"]
+
+
+REWRITES = {
+    "in place, its beginning": lambda lines: [prompt(7), *lines[1:]],
+    "in place, its end": lambda lines: [*lines[:2], prompt(7)],
+    "cut and grown past the old size": lambda lines: [lines[2], prompt(7), *(line + b" " for line in lines)],
+}
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("how", REWRITES)
+async def test_a_rewritten_file_of_the_same_inode_is_read_anew(stage: Stage, how: str, restart: bool) -> None:
+    """Only a file that had become shorter, or got another inode, counted as replaced."""
+    lines = [prompt(n) for n in range(3)]
+    async with stage.running():
+        await stage.append("a.jsonl", *lines)
+        inode = stage.path("a.jsonl").stat().st_ino
+    rewritten = b"".join(line + b"\n" for line in REWRITES[how](lines))
+    if restart:
+        stage.path("a.jsonl").write_bytes(rewritten)
+    async with stage.running():
+        told = stage.told()
+        if not restart:
+            stage.path("a.jsonl").write_bytes(rewritten)
+            told = await stage.hint("a.jsonl")
+        assert "do it 7" in texts(told)
+        assert stage.path("a.jsonl").stat().st_ino == inode
+        assert stage.rows("SELECT generation, offset FROM sources") == [(1, len(rewritten))]
+
+
+async def test_an_equal_size_and_time_hide_no_rewrite_that_was_hinted_at(stage: Stage) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1), prompt(2))
+        before = stage.path("a.jsonl").stat()
+        stage.path("a.jsonl").write_bytes(prompt(1) + b"\n" + prompt(7) + b"\n")
+        os.utime(stage.path("a.jsonl"), ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert texts(await stage.hint("a.jsonl")) == ["do it 7"]
+
+
+async def test_lines_that_are_gone_are_marked_and_kept_and_come_back(stage: Stage) -> None:
+    marked = "SELECT count(*) FROM records WHERE flags & 32"
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1), prompt(2), prompt(3))
+        assert texts(await stage.replace("a.jsonl", prompt(2), prompt(4))) == ["do it 4"]
+        assert stage.rows(marked) == [(2,)]
+    async with stage.running():
+        assert stage.told() == []
+        assert texts(await stage.append("a.jsonl", prompt(1))) == []
+        assert stage.rows(marked) == [(1,)]
+        assert texts(await stage.replace("a.jsonl", prompt(1), prompt(2), prompt(3))) == []
+        assert stage.rows(marked) == [(1,)]  # the fourth
+        assert stage.rows("SELECT count(*) FROM records") == [(9,)]
+
+
+async def test_a_line_cannot_come_back_more_often_than_it_was_there_in_one_generation(stage: Stage) -> None:
+    """Each generation's own count was added up, so that a truly new repetition was taken for known."""
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1), prompt(2))
+        assert texts(await stage.replace("a.jsonl", prompt(1), prompt(3))) == ["do it 3"]
+        assert texts(await stage.replace("a.jsonl", prompt(1), prompt(1))) == ["do it 1"]
+
+
+async def test_a_file_that_was_only_touched_is_not_read_at_the_next_start(stage: Stage) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        os.utime(stage.path("a.jsonl"))
+        assert await stage.hint("a.jsonl") == []
+    async with stage.running():
+        assert stage.told() == []
+        assert stage.ingest.gauges()["file_reads"] == 0
+
+
+@pytest.mark.parametrize("end", [b"", b"torn", b"\n\n"])
+async def test_a_start_without_changes_reads_no_file(stage: Stage, end: bytes) -> None:
+    """A file whose last line was torn was opened at every start."""
+    stage.write("a.jsonl", prompt(1), end=b"\n" + end)
+    async with stage.running():
+        stage.write("b.jsonl", prompt(2, sessionId="b"), end=b"\n" + end)
+        await stage.hint("b.jsonl")
+    async with stage.running():
+        assert stage.told() == []
+        assert stage.ingest.gauges()["file_reads"] == 0
+        assert texts(await stage.append("b.jsonl", b"", prompt(3))) == ["do it 3"]
+
+
+async def test_a_file_system_that_numbers_its_devices_anew_makes_nothing_new(stage: Stage) -> None:
+    """After a reboot the device number of a mount may be another; each file was read and archived once more."""
+    async with stage.running():
+        await stage.append("a.jsonl", b"\xef\xbb\xbf" + prompt(1) + b"\r", prompt(2) + b"\r")
+    with closing(sqlite3.connect(stage.directory / "observatory.db")) as db:
+        db.execute("UPDATE sources SET dev = dev + 1, ino = ino + 1")
+        db.commit()
+    async with stage.running():
+        assert stage.told() == []
+        assert stage.rows("SELECT generation FROM sources") == [(0,)]
+        assert texts(await stage.append("a.jsonl", prompt(3))) == ["do it 3"]

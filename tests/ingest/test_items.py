@@ -6,17 +6,8 @@ import pytest
 from observatory.core.batch import FileState, Flag, SourceRow, StoredRecord
 from observatory.core.lines import BOM, split
 from observatory.core.transcript import Malformed, Record
-from observatory.ingest.items import (
-    NOTHING_KNOWN,
-    IsCopy,
-    Item,
-    Known,
-    is_nul,
-    items_of,
-    public_id,
-    row_of,
-    stored_item,
-)
+from observatory.ingest.generations import NOTHING_KNOWN, Known
+from observatory.ingest.items import IsCopy, Item, is_nul, items_of, public_id, row_of, stored_item
 from observatory.ingest.reading import Oversize
 from tests.ingest.stage import prompt, reply
 

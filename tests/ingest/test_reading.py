@@ -155,8 +155,8 @@ def test_what_the_archive_knows_is_compared_too(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbfone\ntwo\nthree\n")
     place = Place(11, tail=b"\n", marks=(Mark(3, b"one"), Mark(7, b"two")))
     assert chunk(file, place).lines == (Line(11, 5, b"three"),)
-    for place in (attrs.evolve(place, marks=(Mark(7, b"twO"),)), attrs.evolve(place, offset=10)):
-        assert isinstance(read(str(file), place), Replaced)
+    for other in (attrs.evolve(place, marks=(Mark(7, b"twO"),)), attrs.evolve(place, offset=10)):
+        assert isinstance(read(str(file), other), Replaced)
 
 
 def test_a_torn_line_that_was_cut_back_is_searched_anew(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
