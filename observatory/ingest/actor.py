@@ -28,6 +28,7 @@ from observatory.ingest.health import Health
 from observatory.ingest.journal import Journal
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.ports import Archive, Commits
+from observatory.ingest.reader import Reader
 from observatory.ingest.sources import Sources
 
 log = structlog.get_logger()
@@ -88,7 +89,8 @@ class Ingest:
         self._books = Books(Ledger(archive), archive.machine_id, copies, random.getrandbits)
         known = {source.path: source for source in archive.sources()}
         self._sources = Sources(archive.new_source_id, wall_ms() * 1_000_000, known, archive.scanned_roots())
-        self._journal = Journal(archive, self._books, self._sources, trio.current_time)
+        self._reader = Reader(archive, self._books, self._sources, trio.current_time)
+        self._journal = Journal(archive, self._books, self._sources)
         self._agenda = Agenda()
         self._idle = False  # `run` waits for hints, and nothing else is to be done
         self._carried: Carried | None = None  # journalled at once, but not committed or published yet
@@ -158,16 +160,16 @@ class Ingest:
             "sources": len(self._sources.by_path),
             "sources_waiting": len(self._agenda.hot),
             "history_waiting": len(self._agenda.cold),
-            "unreadable_files": len(self._journal.unreadable),
+            "unreadable_files": len(self._reader.unreadable),
             "unrecognised_files": sum(
                 source.conversation_id is None and source.lines > 0 for source in self._sources.by_path.values()
             ),
-            "file_reads": self._journal.reads,
+            "file_reads": self._reader.reads,
         }
 
     def bad_lines(self) -> dict[str, int]:
         """Lines that were no record, by reason, since the start."""
-        return dict(self._journal.bad_lines)
+        return dict(self._reader.bad_lines)
 
     def components(self) -> list[dict[str, Any]]:
         """Health of the parts, as in system_status."""
@@ -175,7 +177,7 @@ class Ingest:
 
     async def _catch_up(self) -> None:
         """A process that did not end in order leaves its books behind its journal."""
-        entries = self._journal.catch_up()
+        entries = self._reader.catch_up()
         if entries:
             log.info("books.catching_up", files=len(entries))
             self._books.pending.extend(entries)
@@ -276,8 +278,8 @@ class Ingest:
             carried.together = self._read_live(carried.batch)
         elif agenda.cold:
             carried.together = self._read_history(carried.batch)
-        if self._journal.look_again:
-            agenda.put_off(self._journal.look_again, trio.current_time())
+        if self._reader.look_again:
+            agenda.put_off(self._reader.look_again, trio.current_time())
         carried.records, carried.read_ns = len(carried.batch.drafts), time.monotonic_ns()
         return carried
 
@@ -298,7 +300,7 @@ class Ingest:
             paths.sort(key=self._sources.by_path.__contains__)
         for path in paths:
             hinted_ns = hot.pop(path)
-            entry, more = self._journal.read(path)
+            entry, more = self._reader.read(path)
             if more:
                 hot[path] = hinted_ns  # again, behind the others
             if entry is not None:
@@ -311,7 +313,7 @@ class Ingest:
 
     def _read_history(self, batch: Batch) -> bool:
         path = self._agenda.cold[-1][1]
-        entry, more = self._journal.read(path)
+        entry, more = self._reader.read(path)
         source = self._sources.by_path.get(path)
         if not more or source is None or source.offset >= source.backfill_until:
             self._agenda.cold.pop()
@@ -322,7 +324,7 @@ class Ingest:
     async def _close_books(self, carried: Carried) -> None:
         """Write what follows from the records, in one transaction with what the batch holds already."""
         batch, self._books_due = carried.batch, None
-        unreadable = self._journal.unreadable
+        unreadable = self._reader.unreadable
         self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
         if self._books.pending or (self._books.unannounced and not self._agenda.cold):
             self._books.close(batch, rfc3339(self._wall_ms()), history_done=not self._agenda.cold)

@@ -78,6 +78,12 @@ class Books:
         above = self.ledger.ancestors(conversation) if conversation.parent_id else ()
         return topics.of_conversation(conversation.id, conversation.project_id, above)
 
+    def count(self, conversation_id: str, items: list[Item]) -> None:
+        """Work out what the items' usage adds."""
+        for item in items:
+            if isinstance(item.value, Record) and item.value.usage and not item.flags & Flag.KNOWN:
+                item.growth, item.own_growth = self.ledger.grow(conversation_id, item.value)
+
     def close(self, batch: Batch, now: str, history_done: bool) -> None:
         """Fold in what is pending, and put rows and events into the batch: first what is new, last what changed.
 

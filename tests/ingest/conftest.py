@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from observatory.ingest import actor, journal
+from observatory.ingest import actor, reader
 from tests.ingest.stage import Stage
 
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     monkeypatch.setattr(actor, "BOOKS_DELAY", 0.0)
-    monkeypatch.setattr(journal, "GONE_DELAY", 0.0)
+    monkeypatch.setattr(reader, "GONE_DELAY", 0.0)
     return Stage(tmp_path)

@@ -94,7 +94,7 @@ async def test_a_file_that_was_away_and_comes_back_unchanged_is_not_read_again(s
 
 
 async def test_generations_may_run_out(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("observatory.ingest.journal.MAX_GENERATION", 2)
+    monkeypatch.setattr("observatory.ingest.reader.MAX_GENERATION", 2)
     async with stage.running():
         for number in range(8):
             told = await stage.replace("a.jsonl", prompt(99), prompt(number))

@@ -7,7 +7,7 @@ import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.watcher import FileChanged, FileGone
-from observatory.ingest import journal
+from observatory.ingest import reader
 from tests.ingest.stage import Stage, of, prompt, texts, types
 
 SOURCES = "SELECT path, generation, offset, missing FROM sources ORDER BY id"
@@ -45,7 +45,7 @@ async def test_a_name_that_vanishes_shortly_before_the_new_one_appears_is_a_move
     stage: Stage, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     """A directory that is renamed tells of its files' old names first, and is listed anew only then."""
-    monkeypatch.setattr(journal, "GONE_DELAY", 10.0)
+    monkeypatch.setattr(reader, "GONE_DELAY", 10.0)
     async with stage.running():
         await stage.append("a.jsonl", prompt(1))
         old = stage.path("a.jsonl")
