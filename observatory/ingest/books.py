@@ -17,7 +17,7 @@ from observatory.core.transcript import Record
 from observatory.ingest.copies import Copies
 from observatory.ingest.items import Item, public_id
 from observatory.ingest.ledger import Ledger
-from observatory.ingest.projects import Moments, project_for
+from observatory.ingest.projects import Moments, project_for, upgrade
 
 FileEvent = Literal["created", "modified", "deleted"]
 
@@ -69,6 +69,11 @@ class Books:
         opened = Conversation(own_id, project.id, session, source.path, at, at, location.agent_id, parent)
         self.ledger.put_conversation(opened)
         return opened
+
+    def settle_project(self, conversation: Conversation, cwd: str, now: str) -> Conversation:
+        """A conversation's first working directory turned up: its project was taken from its folder until now."""
+        moments = Moments(now, conversation.updated_at)
+        return upgrade(self.ledger, self.machine_id, conversation, cwd, moments)
 
     def _taken(self, conversation_id: str) -> bool:
         return self.ledger.conversation(conversation_id) is not None

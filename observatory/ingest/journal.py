@@ -11,7 +11,6 @@ from observatory.core.transcript import Record
 from observatory.ingest.books import Books, Entry
 from observatory.ingest.items import Item, public_id, row_of, stored_item
 from observatory.ingest.ports import Archive
-from observatory.ingest.projects import upgrade
 from observatory.ingest.sources import Sources
 
 
@@ -43,7 +42,7 @@ class Journal:
             entry.items = [*adopted, *entry.items]
         if conversation is not None:
             if conversation.cwd is None and (cwd := _first_cwd(entry.items)):
-                conversation = upgrade(self.books.ledger, conversation, cwd, rfc3339(now_ms))
+                conversation = self.books.settle_project(conversation, cwd, rfc3339(now_ms))
                 together = True
             self.books.count(conversation.id, entry.items)
             self._publish(batch, conversation, entry)
@@ -57,10 +56,12 @@ class Journal:
             return self.books.ledger.conversation(source.conversation_id), []
         if not entry.items:
             return None, []
-        if not any(isinstance(item.value, Record) and item.value.recognised for item in entry.items):
-            return None, []  # nor was any of those that wait
+        proof = next((n for n, item in enumerate(entry.items) if _proves(item)), None)
+        if proof is None:
+            return None, []  # nor did any of those that wait
         waiting = [stored_item(record) for record in self.archive.waiting(source.id)] if source.lines else []
-        conversation = self.books.open(source, [*waiting, *entry.items], rfc3339(now_ms))
+        # Only what comes before the proof counts, and the proof: what a file is must not hang on how it grew.
+        conversation = self.books.open(source, [*waiting, *entry.items[: proof + 1]], rfc3339(now_ms))
         entry.source = attrs.evolve(source, conversation_id=conversation.id)
         self.sources.put(entry.source)
         return conversation, waiting
@@ -81,6 +82,11 @@ class Journal:
                 growth=item.growth,
             )
             batch.drafts.append(Draft("message_added", data, topics))
+
+
+def _proves(item: Item) -> bool:
+    """Whether a line proves that its file is Claude Code's."""
+    return isinstance(item.value, Record) and item.value.recognised
 
 
 def _first_cwd(items: list[Item]) -> str | None:

@@ -42,17 +42,19 @@ def _new(project_id: str, path: str, slug: str, resolved: bool, at: Moments) -> 
     return Project(project_id, name_of(path), path, slug, resolved, at.now, at.now, at.active)
 
 
-def upgrade(ledger: Ledger, conversation: Conversation, cwd: str, at: str) -> Conversation:
-    """A working directory turned up in a conversation whose project was only a folder's name."""
+def upgrade(ledger: Ledger, machine_id: str, conversation: Conversation, cwd: str, at: Moments) -> Conversation:
+    """The first working directory turned up in a conversation whose project was taken from its folder's name."""
     project = ledger.project(conversation.project_id)
-    if project is None or project.resolved or conversation.parent_id is not None:
+    if project is None or project.path == cwd or conversation.parent_id is not None:
         return conversation
     other = ledger.project_at(cwd)
-    if other is None:
-        ledger.put_project(attrs.evolve(resolve(project, cwd), updated_at=at))
+    if other is None and not project.resolved:
+        ledger.put_project(attrs.evolve(resolve(project, cwd), updated_at=at.now))
         return conversation
-    ledger.put_project(attrs.evolve(project, conversation_count=project.conversation_count - 1, updated_at=at))
-    ledger.put_project(attrs.evolve(other, conversation_count=other.conversation_count + 1, updated_at=at))
+    if other is None:  # the folder is shared with another directory
+        other = _new(identity.project_id(machine_id, cwd), cwd, project.slug, True, at)
+    ledger.put_project(attrs.evolve(project, conversation_count=project.conversation_count - 1, updated_at=at.now))
+    ledger.put_project(attrs.evolve(other, conversation_count=other.conversation_count + 1, updated_at=at.now))
     moved = attrs.evolve(conversation, project_id=other.id)
     ledger.put_conversation(moved)
     return moved

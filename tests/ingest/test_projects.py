@@ -67,6 +67,19 @@ async def test_a_conversation_moves_to_the_project_that_has_its_directory_alread
         assert counts == {"/w": 2, "-u": 0}
 
 
+async def test_a_conversation_leaves_a_project_that_only_shares_its_folder(stage: Stage) -> None:
+    """/a/b and /a-b have one folder; a file whose first line had no directory stayed in the other's project."""
+    async with stage.running():
+        await stage.append("-a-b/a.jsonl", prompt(1, cwd="/a/b"))
+        await stage.append("-a-b/b.jsonl", bare(2, sessionId="b"))
+        assert stage.projects()["/a/b"]["conversation_count"] == 2
+        told = await stage.append("-a-b/b.jsonl", prompt(3, cwd="/a-b", sessionId="b"))
+        assert of(told, "conversation_update")[0]["project_id"] == stage.projects()["/a-b"]["id"]
+        assert of(told, "message_added")[0]["project_id"] == stage.projects()["/a-b"]["id"]
+        counts = {path: row["conversation_count"] for path, row in stage.projects().items()}
+        assert counts == {"/a/b": 1, "/a-b": 1}
+
+
 async def test_a_sub_agent_stays_in_its_parents_project(stage: Stage) -> None:
     async with stage.running():
         await stage.append("s.jsonl", bare(1))
