@@ -27,7 +27,8 @@ class Entry:
     """What one turn found in one file.
 
     source: the row after it; announced: its conversation was told of before; replaced: the file's content is another;
-    moved_from: its path until now; flagged, withdrawn, renamed: see Batch.
+    moved_from: its path until now; set_aside: rows of sources whose place it took; flagged, withdrawn, renamed: see
+    Batch.
     """
 
     source: SourceRow
@@ -36,6 +37,7 @@ class Entry:
     event: FileEvent | None
     replaced: bool = False
     moved_from: str | None = None
+    set_aside: list[SourceRow] = attrs.field(factory=list)
     flagged: list[tuple[int, int, int]] = attrs.field(factory=list)
     withdrawn: list[int] = attrs.field(factory=list)
     renamed: list[int] = attrs.field(factory=list)
@@ -123,7 +125,8 @@ class Books:
 
     def _fold(self, entry: Entry, now: str, touched: dict[str, bool], live_projects: set[str]) -> None:
         source = entry.source
-        self.ledger.put_source(source)
+        for row in (*entry.set_aside, source):
+            self.ledger.put_source(row)
         conversation = self.ledger.conversation(source.conversation_id) if source.conversation_id else None
         if conversation is None:
             return

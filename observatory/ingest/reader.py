@@ -81,8 +81,12 @@ class Reader:
                 return self._move(holder, path, moved)
         if source is None:
             return self._entry(self.sources.new(path, found.state), found, is_new=True)
-        is_new, source = source.missing, self._next_generation(source)
-        return self._entry(source, self._look(path, START), is_new=is_new, replaced=True)
+        entry, more = self._entry(
+            self._next_generation(source), self._look(path, START), is_new=source.missing, replaced=True
+        )
+        if entry is not None and entry.source.id != source.id:
+            entry.set_aside.append(attrs.evolve(source, path=f"{path}#{source.id}", missing=True))
+        return entry, more
 
     def _look(self, path: str, place: Place) -> Found:
         self.reads += 1
@@ -153,7 +157,7 @@ class Reader:
         entry.moved_from = None if holder.missing else holder.path
         entry.renamed.append(source.id)
         if displaced is not None:
-            self.books.ledger.put_source(displaced)
+            entry.set_aside.append(displaced)
             entry.renamed.append(displaced.id)
         return entry, more
 
@@ -163,7 +167,6 @@ class Reader:
         """The content was replaced or cut: read it anew, and publish only what was not there before."""
         old, generation = source, source.generation + 1
         if source.generation == MAX_GENERATION:  # record keys have no room for more: go on under another source id
-            self.books.ledger.put_source(attrs.evolve(source, path=f"{source.path}#{source.id}", missing=True))
             source, generation = attrs.evolve(source, id=self.sources.new_id()), 0
         log.info("file.replaced", path=source.path, generation=generation)
         self._places.pop(source.id, None)
