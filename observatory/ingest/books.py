@@ -63,7 +63,7 @@ class Books:
         own_id = identity.conversation_id(location, inline, self._taken, source.path)
         parent = identity.parent_id(location, inline)
         at = rfc3339(source.state.mtime_ns // 1_000_000)
-        project = project_for(self.ledger, self.machine_id, location, parent, cwd, Moments(now, at))
+        project = project_for(self.ledger, self.machine_id, location, source.root, parent, cwd, Moments(now, at))
         self.ledger.put_project(
             attrs.evolve(project, conversation_count=project.conversation_count + 1, updated_at=now)
         )

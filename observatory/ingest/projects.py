@@ -7,6 +7,7 @@ from observatory.core.conversation import Conversation
 from observatory.core.identity import Location
 from observatory.core.project import Project, name_of, resolve
 from observatory.ingest.ledger import Ledger
+from observatory.ingest.slugs import directory_of
 
 
 @attrs.frozen
@@ -18,7 +19,7 @@ class Moments:
 
 
 def project_for(
-    ledger: Ledger, machine_id: str, location: Location, parent: str | None, cwd: str | None, at: Moments
+    ledger: Ledger, machine_id: str, location: Location, root: str, parent: str | None, cwd: str | None, at: Moments
 ) -> Project:
     """The project of a new conversation, found or made. parent: id of the conversation above."""
     above = ledger.conversation(parent) if parent is not None else None
@@ -28,6 +29,10 @@ def project_for(
         return ledger.project_at(cwd) or _resolved(ledger, machine_id, location.slug, cwd, at)
     name = location.slug or location.stem
     found = ledger.project_in(location.slug) if location.slug else None
+    if found is None and location.slug and (listed := directory_of(location.slug, root)):
+        return ledger.project_at(listed) or _new(
+            identity.project_id(machine_id, listed), listed, location.slug, True, at
+        )
     return found or _new(identity.project_id(machine_id, name), name, location.slug, False, at)
 
 

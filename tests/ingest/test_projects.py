@@ -1,6 +1,7 @@
 """Whose project a transcript is: the parent's, its first working directory's, else its folder's, upgraded in place."""
 
 import orjson
+import pytest
 
 from tests.ingest.stage import Stage, line, of, prompt, types
 
@@ -78,6 +79,30 @@ async def test_a_conversation_leaves_a_project_that_only_shares_its_folder(stage
         assert of(told, "message_added")[0]["project_id"] == stage.projects()["/a-b"]["id"]
         counts = {path: row["conversation_count"] for path, row in stage.projects().items()}
         assert counts == {"/a/b": 1, "/a-b": 1}
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_a_directory_that_claude_code_lists_is_found_by_its_folders_name(stage: Stage, beside: bool) -> None:
+    config = stage.directory / "home" / ".claude"
+    (config / "projects").mkdir(parents=True)
+    stage.root.symlink_to(config / "projects")
+    listing = (config.parent if beside else config) / ".claude.json"
+    listing.write_bytes(orjson.dumps({"projects": {"/a/b": {}, "/home/ada/my_shop": {}}, "oauthAccount": {"x": 1}}))
+    async with stage.running():
+        await stage.append("-home-ada-my-shop/a.jsonl", bare(1))
+        assert [(path, row["name"], row["resolved"]) for path, row in stage.projects().items()] == [
+            ("/home/ada/my_shop", "my_shop", True)
+        ]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"projects": []}', b'{"projects": {"/w": {}, "-w": {}}}', b'{"projects": {"/v": {}}}']
+)
+async def test_a_listing_that_does_not_tell_leaves_the_folders_name(stage: Stage, content: bytes) -> None:
+    (stage.directory / ".claude.json").write_bytes(content)
+    async with stage.running():
+        await stage.append("a.jsonl", bare(1))
+        assert [(path, row["resolved"]) for path, row in stage.projects().items()] == [("-w", False)]
 
 
 async def test_a_sub_agent_stays_in_its_parents_project(stage: Stage) -> None:
