@@ -3,12 +3,14 @@
 import errno
 from collections.abc import Collection, Iterable, Iterator
 
-from actors.watch_poll import PollBackend, is_deaf
+from actors.watch_mounts import is_deaf
+from actors.watch_poll import PollBackend
 from actors.watch_port import Backend
 from actors.watch_tree import Look, Tree
 
 LIMIT, ACCESS, BACKEND = "watch.limit", "watch.access", "watch.backend"  # what can be in trouble
 VANISHED = {errno.ENOENT, errno.ENOTDIR}
+ACCESS_CURE = "let the server's user list and enter it (chmod u+rx)"
 TOLD_BY_LISTING = VANISHED | {errno.EACCES, errno.EPERM}  # the directory, not the watch, is at fault
 
 News = tuple[str, str | None]  # a component, and what troubles it; None: its trouble is over
@@ -17,22 +19,23 @@ News = tuple[str, str | None]  # a component, and what troubles it; None: its tr
 class Cover:
     """The tree, the back-end and the poller in step. Watches come before listings, so that nothing falls between."""
 
-    def __init__(self, tree: Tree, roots: Collection[str], poll: PollBackend) -> None:
+    def __init__(self, tree: Tree, roots: Collection[str], poll: PollBackend, mount_table: str) -> None:
         self.backend: Backend = poll
         self.failures = 0
         self._news: list[News] = []
         self._tree = tree
         self._roots = roots
         self._poll = poll
+        self._mount_table = mount_table
         self._missing: set[str] = set()
         self._always_polled: set[str] = set()
-        self._deaf: dict[int, bool] = {}  # by device
+        self._deaf: dict[int, bool] = {}  # by device, until a root or a minute is due: devices are numbered anew
         self._sufferers: dict[str, set[str]] = {}
 
     @property
     def missing(self) -> frozenset[str]:
-        """Roots that are not there."""
-        return frozenset(self._missing)
+        """Roots that are not there, and not under another name either."""
+        return frozenset(root for root in self._missing if not self._tree.is_alias(root))
 
     def take_news(self) -> list[News]:
         """Troubles that came and went since the last call."""
@@ -43,9 +46,13 @@ class Cover:
         """Look at directories and at all new ones below them, one a step; the caller may pause between steps."""
         todo = list(paths)
         while todo:
-            look = self._visit(todo.pop())
-            yield look
-            todo += look.appeared
+            for look in self._visit(todo.pop()):
+                yield look
+                todo += look.appeared
+
+    def walk_all(self) -> Iterator[Look]:
+        """Walk every directory that is known, and every root that is not there."""
+        return self.walk([*self._tree.directories, *self._missing])
 
     def walk_lost_roots(self) -> Iterator[Look]:
         """Walk the roots that are missing, or whose path leads elsewhere: a renamed ancestor sends no event."""
@@ -53,6 +60,7 @@ class Cover:
 
     def walk_stale(self) -> Iterator[Look]:
         """Walk the directories whose entries came or went since their last look; an empty step for each other."""
+        self._deaf.clear()
         for path in list(self._tree.directories):
             if self._tree.is_stale(path):
                 yield from self.walk([path])
@@ -64,6 +72,12 @@ class Cover:
         for root in roots:
             if self._tree.enter(root).entered:
                 self._watch(root)
+
+    def audit(self) -> None:
+        """Find the directories that the back-end was silent about, and poll them."""
+        known, told = self._tree.directories, self._sufferers.get(ACCESS, set()) | self._always_polled
+        for path in self.backend.audit({path: known[path].ident[1] for path in known.keys() - told}):
+            self._watch(path)
 
     def examine(self, path: str, *, sure: bool = True) -> Look:
         """Look at one path; directories that appeared are left to `walk`."""
@@ -82,22 +96,42 @@ class Cover:
             self._poll.watch(directory)
         for root in self._missing:
             self._poll.seek(root)
-        self._ail(BACKEND, "", f"{error.strerror or error}; everything is polled instead")
+        self._ail(BACKEND, "", f"{error.strerror or error}; everything is polled, until a new try succeeds")
 
-    def _visit(self, path: str) -> Look:
+    def restore(self, backend: Backend) -> None:
+        """Use a back-end after all: roots first, `walk_all` does the rest. Polling goes on until `rely`."""
+        self.backend = backend
+        for root in self._roots:
+            if root in self._tree.directories:
+                self._watch(root)
+            self._settle(root)
+
+    def rely(self) -> None:
+        """The back-end works: poll no more but what must be."""
+        self._recover(BACKEND, "")
+        for path in self._tree.directories:
+            self._poll_no_more(path)
+
+    def _visit(self, path: str) -> Iterator[Look]:
+        if path in self._roots:
+            self._deaf.clear()
         look = self._tree.enter(path)
         self._forget(look.dropped)
         if look.entered:
             self._watch(path)
-            listing = self._tree.compare(path)
+        if path in self._roots:
+            self._settle(path)
+        if not look.entered:
+            yield look
+            return
+        for listing in self._tree.compare(path):
             if listing.error and listing.error.errno in VANISHED:
                 listing = self._tree.drop(path)
             self._forget(listing.dropped)
-            look.add(listing)
             self._judge(path, listing)
-        if path in self._roots:
-            self._settle(path)
-        return look
+            look.add(listing)
+            yield look
+            look = Look()
 
     def _watch(self, path: str) -> None:
         try:
@@ -116,7 +150,7 @@ class Cover:
             self._recover(ACCESS, path)
         else:
             self._poll.watch(path)
-            self._ail(ACCESS, path, f"{path}: {look.error.strerror}; tried again now and then")
+            self._ail(ACCESS, path, f"{path}: {look.error.strerror}; {ACCESS_CURE}; tried again now and then")
         if look.linked:
             self._poll_always(path)
 
@@ -150,7 +184,7 @@ class Cover:
     def _is_deaf(self, path: str) -> bool:
         device = self._tree.directories[path].ident[0]
         if device not in self._deaf:
-            self._deaf[device] = is_deaf(device)
+            self._deaf[device] = is_deaf(path, device, self._mount_table)
         return self._deaf[device]
 
     def _ail(self, component: str, path: str, detail: str) -> None:
@@ -166,8 +200,11 @@ class Cover:
         if not sufferers or path not in sufferers:
             return
         sufferers.discard(path)
+        self._poll_no_more(path)
+        if not sufferers:
+            self._news.append((component, None))
+
+    def _poll_no_more(self, path: str) -> None:
         still_polled = path in self._always_polled or any(path in others for others in self._sufferers.values())
         if self.backend is not self._poll and not still_polled:
             self._poll.unwatch(path)
-        if not sufferers:
-            self._news.append((component, None))

@@ -2,14 +2,14 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
 import trio
 from inotify_simple import INotify, flags, parse_events
 
-from actors.watch_port import Hints
+from actors.watch_port import CURES, Hints
 
 MODIFY = int(flags.MODIFY)
 OVERFLOW = int(flags.Q_OVERFLOW)
@@ -17,13 +17,10 @@ IGNORED = int(flags.IGNORED)
 SELF = int(flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT) | IGNORED
 NAMES = int(flags.CREATE | flags.MOVED_TO | flags.MOVED_FROM | flags.DELETE)
 OPTIONS = int(flags.ONLYDIR | flags.MASK_ADD)  # MASK_ADD: a perch and a watch on one directory share a descriptor
-WATCH_MASK = MODIFY | NAMES | int(flags.DELETE_SELF | flags.MOVE_SELF) | OPTIONS
+ATTRIBUTES = int(flags.ATTRIB)  # chmod, utime: what was unreadable may be readable now. Writes and reads send none
+WATCH_MASK = MODIFY | NAMES | ATTRIBUTES | int(flags.DELETE_SELF | flags.MOVE_SELF) | OPTIONS
 PERCH_MASK = NAMES | int(flags.DELETE_SELF | flags.MOVE_SELF) | OPTIONS
 READ_BYTES = 1 << 16  # about 1,300 events: bounds the time between two checkpoints
-CURES = {
-    errno.ENOSPC: "no inotify watches left; raise the sysctl fs.inotify.max_user_watches",
-    errno.EMFILE: "no inotify instances left; raise the sysctl fs.inotify.max_user_instances",
-}
 
 
 class Kernel(Protocol):
@@ -73,6 +70,10 @@ class InotifyBackend:
         if wd is not None and _bare(self._prefixes.get(wd, "")) == directory:
             del self._prefixes[wd]
             self._remove_unused(wd)
+
+    def audit(self, directories: Mapping[str, int]) -> frozenset[str]:
+        """None: `watch` has raised already."""
+        return frozenset()
 
     def seek(self, root: str) -> bool:
         """Perch on the nearest existing ancestor. False also when the root is there after all."""
@@ -127,7 +128,7 @@ class InotifyBackend:
             hints.rescan = hints.overflow = True
             return
         if (prefix := self._prefixes.get(wd)) is not None:
-            hints.suspects[_bare(prefix) if mask & SELF else prefix + name] = None
+            hints.suspects[prefix + name if name and not mask & SELF else _bare(prefix)] = None
         waiting = list(self._perches.get(wd, ()))
         if mask & IGNORED:
             self._lose(wd)

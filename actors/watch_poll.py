@@ -1,7 +1,6 @@
 """The polling back-end: looks at every directory again and again. Also the fallback for what cannot be watched."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -9,7 +8,6 @@ from actors.watch_port import Hints
 
 ACTIVE_S = 0.2  # between looks while files change
 IDLE_S = 2.0  # … and after a quiet time: 1,000 files cost about 4 ms a look
-DEAF_TYPES = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "vboxsf", "prl_fs", "virtiofs", "fuse.sshfs"}
 
 
 class PollBackend:
@@ -40,6 +38,10 @@ class PollBackend:
     def unwatch(self, directory: str) -> None:
         """Look at it no more."""
         self._directories.pop(directory, None)
+
+    def audit(self, directories: Mapping[str, int]) -> frozenset[str]:
+        """Polling forgets none."""
+        return frozenset()
 
     def seek(self, root: str) -> bool:
         """Look whether it is there, each round."""
@@ -75,17 +77,3 @@ class PollBackend:
         self._seen_activity = activity
         self._pause_s = min(self._pause_s * 2, self._idle_s) if quiet else self._active_s
         return self._pause_s
-
-
-def is_deaf(device: int, mounts: str = "/proc/self/mountinfo") -> bool:
-    """Whether a file system sends no events for what other machines write to it (network, 9p)."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    try:
-        with open(mounts, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                left, _, right = line.partition(" - ")
-                if left.split(" ", 3)[2] == wanted:
-                    return right.split(" ", 1)[0] in DEAF_TYPES
-    except OSError:
-        return False  # not Linux: nothing is known, the back-end's own rescans must do
-    return False

@@ -1,8 +1,15 @@
 """What a watcher needs from a back-end: told which directories matter, it answers with hints."""
 
+import errno
+from collections.abc import Mapping
 from typing import Protocol
 
 import attrs
+
+CURES = {
+    errno.ENOSPC: "no inotify watches left; raise the sysctl fs.inotify.max_user_watches",
+    errno.EMFILE: "no inotify instances left; raise the sysctl fs.inotify.max_user_instances (or `ulimit -n`)",
+}
 
 
 @attrs.define
@@ -34,6 +41,10 @@ class Backend(Protocol):
         """Forget a directory; unknown ones are ignored."""
         ...
 
+    def audit(self, directories: Mapping[str, int]) -> frozenset[str]:
+        """Which directories (each with its inode) have silently gone without a watch; `watch` raises for those now."""
+        ...
+
     def seek(self, root: str) -> bool:
         """Make a missing root a suspect when it may have appeared. False: this back-end cannot, poll for it."""
         ...
@@ -47,7 +58,10 @@ class Backend(Protocol):
         ...
 
     async def run(self) -> None:
-        """The back-end's own work, if it has any, beside its callers. Raises OSError when it is lost."""
+        """The back-end's own work, if it has any, beside its callers.
+
+        Raises: OSError: it is lost; `next_hints` raises as well from now on.
+        """
         ...
 
     async def next_hints(self) -> Hints:

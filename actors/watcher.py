@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from importlib.util import find_spec
+from itertools import chain
 
 import attrs
 import trio
 
 from actors.watch_cover import Cover
+from actors.watch_mounts import MOUNT_TABLE
 from actors.watch_outlet import Out, Outlet
 from actors.watch_poll import ACTIVE_S, IDLE_S, PollBackend
 from actors.watch_port import Backend, Hints
@@ -21,6 +23,7 @@ SWEEP_S = 5.0  # a stat of each root and each recently changed file: catches wha
 DIRECTORIES_S = 60.0  # a stat of each directory, and a listing of those that moved
 RECENT_NS = 60 * 10**9  # how long a file counts as recently changed
 STEP_LENGTH = 100  # stats between two checkpoints: about 0.3 ms
+BATCH_LENGTH = 500  # changes between two checkpoints: about 1 ms
 
 
 @attrs.frozen
@@ -135,6 +138,7 @@ class FileWatcher:
         wanted: which paths of regular files count.
         backend: auto, inotify, watchfiles or poll.
         open_backend: how a name becomes a back-end; a seam for tests.
+        mount_table: where the system says which file system is of which type.
     """
 
     def __init__(
@@ -149,6 +153,7 @@ class FileWatcher:
         poll_active_s: float = ACTIVE_S,
         poll_idle_s: float = IDLE_S,
         open_backend: Callable[[str, PollBackend], Backend] = open_backend,
+        mount_table: str = MOUNT_TABLE,
     ) -> None:
         self._roots = {root: os.path.abspath(root) for root in roots}
         self._wanted = wanted
@@ -158,24 +163,23 @@ class FileWatcher:
         self._changes = self._overflows = self._rescans = 0
         self._tree = Tree(wanted)
         self._poll = PollBackend(lambda: self._changes, poll_active_s, poll_idle_s)
-        self._cover = Cover(self._tree, frozenset(self._roots.values()), self._poll)
+        self._cover = Cover(self._tree, frozenset(self._roots.values()), self._poll, mount_table)
         self._open_backend = partial(open_backend, backend, self._poll)
         self._recent: dict[str, int] = {}  # path → when it last changed
         self._scanned = trio.Event()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Watch until cancelled. Started: all watches are active, and each root's `RootScanned` is sent."""
-        backend = self._open()
-        with closing(backend):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._outlet.run)
-                nursery.start_soon(self._follow, self._poll)
-                if backend is not self._poll:
-                    nursery.start_soon(self._work, backend)
-                    nursery.start_soon(self._follow, backend)
-                await self._scan_roots(backend)
-                nursery.start_soon(self._sweep)
-                task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._outlet.run)
+            nursery.start_soon(self._follow, self._poll)
+            opened = self._open()
+            backend = self._poll if opened is None else opened
+            self._cover.backend = backend
+            nursery.start_soon(self._use_backends, opened)
+            await self._scan_roots(backend)
+            nursery.start_soon(self._sweep)
+            task_status.started()
 
     def statistics(self) -> WatcherStatistics:
         """Counters since the start, and sizes now."""
@@ -192,12 +196,34 @@ class FileWatcher:
             watch_failures=self._cover.failures,
         )
 
-    def _open(self) -> Backend:
+    def _open(self) -> Backend | None:
         try:
-            self._cover.backend = self._open_backend()
+            return self._open_backend()
         except OSError as error:
-            self._cover.degrade(error)
-        return self._cover.backend
+            self._degrade(error)
+            return None
+
+    async def _use_backends(self, backend: Backend | None) -> None:
+        """Use a back-end until it is lost, and a new one a while later. Polling is never lost."""
+        while backend is not self._poll:
+            if backend is not None:
+                with closing(backend):
+                    await self._use(backend)
+            await self._scanned.wait()
+            await trio.sleep(self._directories_s)
+            backend = self._open()
+
+    async def _use(self, backend: Backend) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._work, backend)
+            if self._scanned.is_set():  # not the first one
+                self._cover.restore(backend)
+                await backend.ready()
+                if self._cover.backend is backend:
+                    self._cover.rely()
+                    await self._explore(self._cover.walk_all())
+            await self._follow(backend)
+            nursery.cancel_scope.cancel()
 
     async def _work(self, backend: Backend) -> None:
         try:
@@ -206,6 +232,7 @@ class FileWatcher:
             self._degrade(error)
 
     async def _follow(self, backend: Backend) -> None:
+        """Until the back-end is lost. Nobody cuts it short: what the tree knows must have been told."""
         while True:
             try:
                 hints = await backend.next_hints()
@@ -219,20 +246,23 @@ class FileWatcher:
     async def _scan_roots(self, backend: Backend) -> None:
         self._cover.prepare(self._roots.values())
         await backend.ready()
+        known = self._tree.files
         for root, path in self._roots.items():
-            seen: dict[str, None] = {}
+            seen: dict[str, FileSeen] = {}
             for look in self._cover.walk([path]):
-                seen |= dict.fromkeys(look.changed)
+                seen |= {file: FileSeen(file, FileStat(*known[file])) for file in look.changed if file in known}
                 await trio.lowlevel.checkpoint()
-            known = self._tree.files
-            files = tuple(FileSeen(file, FileStat(*known[file])) for file in seen if file in known)
+            files = tuple(file for path, file in seen.items() if path in known)
             await self._out.send((RootScanned(root, files),))
         self._scanned.set()
         self._flush_nowait()
 
     async def _apply(self, hints: Hints) -> None:
         now, known, suspects = time.monotonic_ns(), self._tree.files, hints.suspects
-        for path in hints.modified:
+        for number, path in enumerate(hints.modified, 1):
+            if number % BATCH_LENGTH == 0:
+                self._outlet.flush_nowait()
+                await trio.lowlevel.checkpoint()
             if path in known:
                 self._note_change(path, now)
             elif self._wanted(path):
@@ -243,14 +273,16 @@ class FileWatcher:
         if hints.rescan:
             self._overflows += hints.overflow
             self._rescans += 1
-            await self._explore(self._cover.walk([*self._tree.directories, *self._cover.missing]))
+            await self._explore(self._cover.walk_all())
+            self._cover.audit()
+            self._flush_nowait()
 
     async def _examine(self, paths: Iterable[str], now: int, *, sure: bool) -> None:
         appeared: list[str] = []
         for number, path in enumerate(paths, 1):
             look = self._cover.examine(path, sure=sure)
             appeared += look.appeared
-            self._report(look, now)
+            await self._report(look, now)
             if number % STEP_LENGTH == 0:
                 self._flush_nowait()
                 await trio.lowlevel.checkpoint()
@@ -259,17 +291,23 @@ class FileWatcher:
 
     async def _explore(self, looks: Iterable[Look]) -> None:
         for look in looks:
-            self._report(look, time.monotonic_ns())
+            await self._report(look, time.monotonic_ns())
             self._flush_nowait()
             await trio.lowlevel.checkpoint()
 
-    def _report(self, look: Look, now: int) -> None:
-        for path in look.gone:
-            self._recent.pop(path, None)
-            self._changes += 1
-            self._outlet.put(path, FileGone(path, now))
-        for path in look.changed:
-            self._note_change(path, now)
+    async def _report(self, look: Look, now: int) -> None:
+        """Pass on what a look found. When that is much, others may look in between: the tree has the last word."""
+        known = self._tree.files
+        for number, path in enumerate(chain(look.gone, look.changed), 1):
+            if path in known:
+                self._note_change(path, now)
+            else:
+                self._recent.pop(path, None)
+                self._changes += 1
+                self._outlet.put(path, FileGone(path, now))
+            if number % BATCH_LENGTH == 0:
+                self._flush_nowait()
+                await trio.lowlevel.checkpoint()
 
     def _note_change(self, path: str, now: int) -> None:
         self._recent[path] = now

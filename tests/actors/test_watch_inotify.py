@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from actors.watch_cover import BACKEND, LIMIT
-from actors.watch_inotify import CURES, InotifyBackend, Kernel, open_kernel
+from actors.watch_inotify import InotifyBackend, Kernel, open_kernel
 from actors.watch_poll import PollBackend
-from actors.watch_port import Backend
+from actors.watch_port import CURES, Backend, Hints
 from actors.watcher import WatchHealthy, WatchTrouble
 from tests.actors.watch_ear import append, listening
 
@@ -109,7 +109,9 @@ async def test_without_an_inotify_instance_everything_is_polled(tmp_path: Path) 
     append(file := tmp_path / "f.jsonl")
     async with listening(tmp_path, backend="inotify", open_backend=on(kernel)) as ear:
         await ear.wait_until(lambda: any(isinstance(c, WatchTrouble) for c in ear.heard))
-        assert WatchTrouble(BACKEND, f"{CURES[errno.EMFILE]}; everything is polled instead") in ear.heard
+        assert (
+            WatchTrouble(BACKEND, f"{CURES[errno.EMFILE]}; everything is polled, until a new try succeeds") in ear.heard
+        )
         assert ear.watcher.statistics().backend == "poll"
         append(file)
         await ear.wait_changed(file)
@@ -120,6 +122,10 @@ async def test_a_back_end_lost_on_the_way_is_replaced_by_polling(tmp_path: Path)
 
     class Lost(InotifyBackend):
         async def run(self) -> None:
+            await doom.wait()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        async def next_hints(self) -> Hints:
             await doom.wait()
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
