@@ -43,6 +43,21 @@ class StingyKernel:
         self.real.close()
 
 
+@attrs.define
+class MeddlingKernel(StingyKernel):
+    """A real inotify instance; somebody fills each new directory just before and just after its watch is made."""
+
+    def add_watch(self, path: str, mask: int, /) -> int:
+        before, after = Path(path, "before.jsonl"), Path(path, "p")
+        if Path(path).name == "new" and not before.exists():
+            append(before)
+            wd = self.real.add_watch(path, mask)
+            after.mkdir()
+            append(after / "after.jsonl")
+            return wd
+        return self.real.add_watch(path, mask)
+
+
 def on(kernel: Callable[[], Kernel]) -> Opener:
     return lambda name, poll: InotifyBackend(kernel)
 
@@ -102,6 +117,26 @@ async def test_a_directory_that_gets_no_watch_is_polled_and_told_once(tmp_path: 
         await ear.wait_changed(new)
 
 
+async def test_what_fills_a_new_directory_around_the_moment_of_its_watch_is_heard(tmp_path: Path) -> None:
+    quiet = partial(listening, sweep_s=60, directories_s=60)
+    async with quiet(tmp_path, backend="inotify", open_backend=on(MeddlingKernel)) as ear:
+        (tmp_path / "new").mkdir()
+        await ear.wait_changed(tmp_path / "new" / "before.jsonl", tmp_path / "new" / "p" / "after.jsonl")
+
+
+async def test_a_chmod_is_heard_at_once_and_an_append_sends_no_second_hint(tmp_path: Path) -> None:
+    append(file := tmp_path / "f.jsonl")
+    async with listening(tmp_path, backend="inotify", sweep_s=60, directories_s=60) as ear:
+        file.chmod(0o400)
+        await ear.wait_changed(file)
+        file.chmod(0o600)
+        await ear.wait_changed(file)
+        counted = ear.watcher.statistics().changes
+        append(file)
+        await ear.wait_changed(file)
+        assert ear.watcher.statistics().changes == counted + 1
+
+
 async def test_without_an_inotify_instance_everything_is_polled(tmp_path: Path) -> None:
     def kernel() -> Kernel:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -117,7 +152,7 @@ async def test_without_an_inotify_instance_everything_is_polled(tmp_path: Path) 
         await ear.wait_changed(file)
 
 
-async def test_a_back_end_lost_on_the_way_is_replaced_by_polling(tmp_path: Path) -> None:
+async def test_a_back_end_lost_on_the_way_is_replaced_by_polling_and_then_by_a_new_one(tmp_path: Path) -> None:
     doom = trio.Event()
 
     class Lost(InotifyBackend):
@@ -131,12 +166,20 @@ async def test_a_back_end_lost_on_the_way_is_replaced_by_polling(tmp_path: Path)
 
     append(file := tmp_path / "f.jsonl")
     missing = tmp_path / "missing"
-    async with listening(tmp_path, missing, backend="inotify", open_backend=lambda name, poll: Lost()) as ear:
+    tries = iter([Lost, InotifyBackend])
+    quiet = partial(listening, sweep_s=60, directories_s=0.3)
+    async with quiet(tmp_path, missing, backend="inotify", open_backend=lambda name, poll: next(tries)()) as ear:
         doom.set()
         await ear.wait_until(lambda: any(isinstance(c, WatchTrouble) for c in ear.heard))
         assert ear.watcher.statistics().polled_directories == 1
         append(file)
-        await ear.wait_changed(file)
+        await ear.wait_until(lambda: str(file) in ear.changed())
+        await ear.wait_healthy(BACKEND)
+        assert ear.watcher.statistics().polled_directories == 0
+        missing.mkdir()
+        append(missing / "f.jsonl")
+        append(file)
+        await ear.wait_changed(file, missing / "f.jsonl")
 
 
 async def test_many_missing_roots_come_and_go_without_leaving_watches(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import trio
 
-from actors.watch_cover import BACKEND, LIMIT
+from actors.watch_audit import read_watches
+from actors.watch_cover import ACCESS, BACKEND, LIMIT
 from tests.actors.watch_ear import append, listening
 
 FOR_ALL = ("0", "0", "4294967295")  # the map of the namespace that the machine itself is in
@@ -135,8 +136,28 @@ async def write_below_an_overlay(backend: str, base: str) -> None:
 
 
 async def outlive_a_full_queue(root: str) -> None:
-    """Says when it listens, and ends when it has heard all that its parent announces by the file `all`."""
+    """Says when it listens, is told which paths to listen for, and ends when it has heard of all."""
     async with listening(root, backend="watchfiles", sweep_s=60, directories_s=60) as ear:
         print("listening", flush=True)
         expected = await trio.to_thread.run_sync(input)
         await ear.wait_until(lambda: set(expected.split("|")) <= ear.changed())
+
+
+async def have_an_unreadable_neighbour(root: str) -> None:
+    """Run as someone who may not read everything."""
+    files = make_files(Path(root), 6)
+    closed = files[2].parent
+    closed.chmod(0)
+    wanted = {path.stat().st_ino for path in [Path(root), *(file.parent for file in files)] if path != closed}
+    async with listening(root, backend="watchfiles", sweep_s=60, directories_s=60) as ear:
+        trouble = await ear.wait_trouble(ACCESS)
+        assert "chmod" in trouble.detail
+        while (watches := read_watches()) is None or not wanted <= watches.inodes:
+            await trio.lowlevel.checkpoint()
+        for file in files:
+            if file.parent != closed:
+                append(file)
+                await ear.wait_changed(file)
+        assert ear.watcher.statistics().polled_directories == 1
+        closed.chmod(0o700)
+        await ear.wait_healthy(ACCESS)
