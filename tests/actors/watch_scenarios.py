@@ -7,7 +7,7 @@ import trio
 
 from actors.watch_audit import read_watches
 from actors.watch_cover import ACCESS, BACKEND, LIMIT
-from tests.actors.watch_ear import append, listening
+from tests.actors.watch_ear import DEADLINE_S, append, listening
 
 FOR_ALL = ("0", "0", "4294967295")  # the map of the namespace that the machine itself is in
 
@@ -152,8 +152,9 @@ async def have_an_unreadable_neighbour(root: str) -> None:
     async with listening(root, backend="watchfiles", sweep_s=60, directories_s=60) as ear:
         trouble = await ear.wait_trouble(ACCESS)
         assert "chmod" in trouble.detail
-        while (watches := read_watches()) is None or not wanted <= watches.inodes:
-            await trio.lowlevel.checkpoint()
+        with trio.fail_after(DEADLINE_S):
+            while (watches := read_watches()) is None or not wanted <= watches.inodes:
+                await trio.lowlevel.checkpoint()
         for file in files:
             if file.parent != closed:
                 append(file)
