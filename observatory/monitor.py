@@ -119,9 +119,7 @@ class FileMonitor:
                 nursery.start_soon(self._ingest.run)
                 await nursery.start(self._watcher.run)
                 task_status.started()
-        except* (
-            sqlite3.Error
-        ) as errors:  # a look-up failed: what is in memory is not to be trusted; a start puts it right
+        except* sqlite3.Error as errors:  # a look-up failed: memory is not to be trusted, a start is
             raise explain(first_of(errors), path) from errors
 
     # -- what the senders tell -----------------------------------------------------------------------------------------

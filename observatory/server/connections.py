@@ -34,9 +34,12 @@ GOODBYE_SECONDS = 5.0
 class Feed(Protocol):
     """What stands behind the server: a FileMonitor, whose block has been entered."""
 
-    router: Router[str]
-    events: EventSource
-    commits: Commits
+    @property
+    def router(self) -> Router[str]: ...
+    @property
+    def events(self) -> EventSource: ...
+    @property
+    def commits(self) -> Commits: ...
 
     def on_written(self, publish: object) -> None:
         """A Publish reached a client's socket."""
@@ -124,7 +127,7 @@ class ConnectionManager:
 
         Never waits for a client. Cancelled after the message was stored, it is published all the same.
 
-        Args:    message: `type`, and `data`, any JSON value. subscription_filter: a topic; docs/library.md has the table.
+        Args:    message: `type`, and `data`, any JSON value. subscription_filter: see docs/library.md, Who gets what.
         Returns: the clients found broken, which are evicted; or with `error` all that were meant, and nobody got it.
         Raises:  ValueError: what is no filter. Nothing about the message, the store or a client raises.
         """
