@@ -30,7 +30,7 @@ class LogPosition:
 
 @frozen
 class Draft:
-    """An event before it has a seq. `data`: a JSON object, or any JSON written out already. `topics`: without doubles."""
+    """An event before it has a seq. `data`: a JSON object, or any JSON already written out. `topics`: no doubles."""
 
     type: str
     data: dict[str, Any] | orjson.Fragment

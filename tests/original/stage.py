@@ -11,7 +11,7 @@ import orjson
 import trio
 
 from actors.sender import OutboxLimits
-from observatory.core.broadcast import BroadcastResult
+from observatory.core.broadcast import MAX_BYTES, BroadcastResult
 from observatory.core.replies import Timing
 from observatory.monitor import FileMonitor
 from observatory.server.connections import ConnectionManager
@@ -128,13 +128,14 @@ async def embedded(
     outbox: OutboxLimits | None = None,
     timing: Timing | None = None,
     send_buffer: int | None = None,
-    **limits: int,
+    max_message_bytes: int = MAX_BYTES,
 ) -> AsyncIterator[Embedded]:
     """Watch, serve and broadcast while the block runs; `send_buffer`: SO_SNDBUF of accepted sockets."""
     root = directory / "projects"
     root.mkdir(exist_ok=True)
     async with FileMonitor([root], directory / "data") as monitor, trio.open_nursery() as nursery:
-        manager = ConnectionManager(monitor, outbox=outbox, timing=timing or Timing(ping_interval=600), **limits)
+        timing = timing or Timing(ping_interval=600)
+        manager = ConnectionManager(monitor, outbox=outbox, timing=timing, max_message_bytes=max_message_bytes)
         listeners = await listen("127.0.0.1", 0)
         if send_buffer is not None:  # inherited by what is accepted
             listeners[0].socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
