@@ -34,7 +34,7 @@ class Contract:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any field's value
-    """Times as on the wire (RFC 3339, ms, Z); ids and paths as text."""
+    """Times as on the wire (RFC 3339, ms, Z); ids and paths as text; tuples as lists."""
     match value:
         case datetime():
             zoned = value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -43,6 +43,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any field's value
             return str(value)
         case Enum():
             return value.value
+        case tuple():
+            return list(value)
     return value
 
 
@@ -61,6 +63,10 @@ class ToolUsage(Contract):
     )
 
 
+def _tools(given: Iterable[ToolUsage]) -> tuple[ToolUsage, ...]:
+    return tuple(given)
+
+
 @attrs.frozen(kw_only=True)
 class ParsedMessage(Contract):
     """One message of a conversation."""
@@ -72,7 +78,11 @@ class ParsedMessage(Contract):
     timestamp: Time
     id: Id | None = None
     parent_id: str | None = None
-    tool_usage: tuple[ToolUsage, ...] = attrs.field(default=(), converter=tuple)
+    tool_usage: tuple[ToolUsage, ...] = attrs.field(default=(), converter=_tools)
+
+
+def _messages(given: Iterable[ParsedMessage]) -> tuple[ParsedMessage, ...]:
+    return tuple(given)
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +95,7 @@ class ConversationData(Contract):
     id: Id | None = None
     title: str | None = None
     message_count: int = attrs.field(default=0, validator=ge(0))
-    messages: tuple[ParsedMessage, ...] = attrs.field(default=(), converter=tuple)
+    messages: tuple[ParsedMessage, ...] = attrs.field(default=(), converter=_messages)
     created_at: Time | None = None
     updated_at: Time | None = None
 

@@ -154,9 +154,11 @@ class ConnectionManager:
     async def broadcast_conversation_update(
         self, conversation: ConversationData | dict[str, Any], update_type: str = "conversation_update"
     ) -> BroadcastResult:
-        """Tell of a conversation to those who follow its project: `project:` and its `project_id` are the filter."""
+        """Tell of a conversation to those who follow its project. Raises ValueError when its `project_id` is no id."""
         data = _data(conversation)
         project_id = data.get("project_id") if isinstance(data, dict) else None
+        if not project_id:
+            raise ValueError("a conversation needs a project_id: it says who is told")
         return await self.broadcast({"type": update_type, "data": data}, f"project:{project_id}")
 
     async def broadcast_file_monitoring_update(
