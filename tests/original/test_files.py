@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from actors import router
+from actors.watcher import FileChanged
 from observatory.core.contracts import ConversationData, FileEvent, ParsedMessage
 from tests.original.stage import Client, Embedded, embedded, line
 
@@ -198,3 +199,29 @@ async def test_lines_of_files_and_messages_of_others_come_in_the_order_of_the_lo
         assert seqs == list(range(1, len(seqs) + 1))
         assert sum(message["type"] == "said" for message in client.seen) == 300
         assert sum(message["type"] == "message_added" for message in client.seen) == 200
+
+
+async def test_a_line_that_is_stored_but_not_published_yet_is_not_overtaken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router, "BREATH", 1)
+    async with embedded(tmp_path) as on:
+        clients = [await on.client("all_conversations") for _ in range(3)]
+        on.write("-w/s.jsonl", line(1))
+        await said(clients[0], 1)
+        await on.wait(lambda: on.monitor._ingest._idle and on.monitor.router._idle)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(on.manager.broadcast, {"type": "first"})
+            while on.monitor.router._idle:
+                await trio.lowlevel.checkpoint()
+            on.write("-w/s.jsonl", line(2))
+            on.monitor._ingest.send_nowait((FileChanged(str(on.root / "-w/s.jsonl"), 0),))
+            assert on.monitor._ingest._carried  # stored, and the Router had no ear for it
+            await on.manager.broadcast({"type": "second"})
+        await on.say("end_of_scene")
+        for client in clients:
+            await client.until("end_of_scene")
+            seqs = [message["seq"] for message in client.seen]
+            assert seqs == sorted(set(seqs))
+            kinds = [m["type"] for m in client.seen if m["type"] in ("first", "second", "message_added")]
+            assert kinds == ["message_added", "first", "message_added", "second"]
