@@ -42,10 +42,11 @@ async def test_the_status_that_clients_ask_for_is_that_of_all_parts(tmp_path: Pa
     async with embedded(tmp_path) as on:
         client = await on.client("system")
         status = (await client.raw.ask("get_status"))["data"]
-        same = on.monitor.stats().keys() - {"gauges", "uptime_seconds"}
+        same = on.monitor.stats().keys() - {"gauges", "counters", "uptime_seconds"}
         assert {key: status[key] for key in same} == {key: on.monitor.stats()[key] for key in same}
         assert status["clients"] == {"live": 1, "behind": 0, "idle": 0}
         assert {"topics_held", "outbox_bytes", "sources"} <= status["gauges"].keys()
+        assert {"accepted", "broadcasts", "bad_lines"} <= status["counters"].keys()
 
 
 async def test_paths_may_be_given_as_people_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

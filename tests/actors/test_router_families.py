@@ -51,6 +51,7 @@ async def test_a_client_that_rejoins_gets_them_too(router: Router[str]) -> None:
     client.refuses = True
     await router.post(wide(1, "a+"))
     await router.post(wide(2, "b+"))
+    await wait_all_tasks_blocked()
     client.refuses = False
     await router.post(Rejoin(client, 0, lambda place: None))
     await wait_all_tasks_blocked()
