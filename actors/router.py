@@ -5,7 +5,8 @@ position, a confirmation) is passed in as a function and called at its turn.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar, assert_never
 
 import attrs
@@ -29,11 +30,15 @@ class Client(Protocol):
 
 @attrs.frozen
 class Routed(Generic[T]):
-    """One message: its place in the log (dense, rising), its topics, and the encoded frame that all clients share."""
+    """One message: its place in the log (dense, rising), its topics, and the encoded frame that all clients share.
+
+    families: some of its topics stand for many; the Router's `members` says for which.
+    """
 
     position: int
     topics: tuple[T, ...]
     data: bytes
+    families: bool = False
 
 
 @attrs.frozen
@@ -117,6 +122,7 @@ class Router(Generic[T]):
 
     Args:    everyone: a topic that every client with a position holds. head: last position already in the log.
              clock: nanoseconds. on_routed: called after each Publish that was offered to someone.
+             members: which of the held topics are meant by a message's topics that stand for many.
     """
 
     def __init__(
@@ -126,12 +132,14 @@ class Router(Generic[T]):
         inbox_size: int,
         clock: Callable[[], int],
         on_routed: Callable[[Publish[T]], None] = lambda publish: None,
+        members: Callable[[Iterable[T], tuple[T, ...]], Iterable[T]] = lambda held, carried: (),
     ) -> None:
         self._post, self._inbox = trio.open_memory_channel[Command[T]](inbox_size)
         self._everyone = everyone
         self._head = head
         self._clock = clock
         self._on_routed = on_routed
+        self._members = members
         self._index: dict[T, dict[Client, None]] = {}
         self._topics: dict[Client, frozenset[T]] = {}
         self._live: set[Client] = set()
@@ -168,6 +176,15 @@ class Router(Generic[T]):
                 self._idle = not self._inbox.statistics().current_buffer_used
         finally:
             self._idle = True  # clients that leave after the Router are not held up by a queue nobody reads
+            self._abandon()
+
+    def _abandon(self) -> None:
+        """Nobody waits for a Router that has ended, neither for room in its inbox nor for a Publish in it."""
+        with suppress(trio.WouldBlock):
+            while True:
+                command = self._inbox.receive_nowait()
+                if isinstance(command, Publish):
+                    command.done.set()
 
     def _handle(self, command: Command[T]) -> bool:
         """False: it is a Publish to so many that it needs pauses, which only `run` can make."""
@@ -197,6 +214,15 @@ class Router(Generic[T]):
         """The last position routed."""
         return self._head
 
+    def reaches(self, client: Client, topics: tuple[T, ...]) -> bool:
+        """Whether a message with these topics comes to a client now: at once if it is live, later if it is behind."""
+        if client not in self._live and (client not in self._topics or client.cursor is None):
+            return False
+        return self._meet({*self._topics[client], self._everyone}, topics)
+
+    def _meet(self, held: set[T], topics: tuple[T, ...]) -> bool:
+        return not held.isdisjoint(topics) or any(True for _ in self._members(held, topics))
+
     # -- subscriptions -------------------------------------------------------------------------------------------------
 
     def _place(self, client: Client) -> Place:
@@ -224,7 +250,7 @@ class Router(Generic[T]):
             client.fall_behind(command.position)
             return
         held = {*self._topics[client], self._everyone}
-        matching = [message.data for message in missed if not held.isdisjoint(message.topics)]
+        matching = [message.data for message in missed if self._meet(held, message.topics)]
         if matching and not client.offer_nowait(b"".join(matching), len(matching)):
             client.fall_behind(command.position)
             return
@@ -303,6 +329,8 @@ class Router(Generic[T]):
         reached: list[tuple[bytes, list[dict[Client, None]]]] = []
         for message in messages:
             holders = [index[topic] for topic in message.topics if topic in index]
+            if message.families:
+                holders += [index[topic] for topic in self._members(index, message.topics)]
             if holders:
                 reached.append((message.data, holders))
         if not reached:

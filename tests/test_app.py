@@ -1,12 +1,8 @@
 """What the composition root does besides wiring."""
 
 import resource
-import sqlite3
 import subprocess
 import sys
-from typing import Any
-
-from observatory.app import first_of
 
 
 def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one() -> None:
@@ -17,9 +13,3 @@ def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert done.stdout.split() == [str(hard)] * 3
-
-
-def test_the_error_of_the_store_is_found_in_nested_groups() -> None:
-    error = sqlite3.OperationalError("disk I/O error")
-    group: BaseExceptionGroup[Any] = BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [error])])
-    assert first_of(group) is error

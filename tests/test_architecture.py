@@ -25,9 +25,11 @@ LAW: dict[str, set[str]] = {
     "observatory.server": BASE,
     "observatory.ingest": BASE,
     "observatory.client": BASE,
+    "observatory.monitor": {*BASE, "observatory.storage", "observatory.ingest"},  # for embedding: knows no settings
     "observatory.app": {
         *BASE,
         "observatory.config",
+        "observatory.monitor",
         "observatory.storage",
         "observatory.server",
         "observatory.ingest",

@@ -1,4 +1,4 @@
-"""The README's Python example runs, as it stands there, against a real server."""
+"""The Python examples of the docs run, as they stand there."""
 
 import subprocess
 import sys
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import trio
 
-from tests.running import serving
+from observatory.client.connection import connect
+from observatory.core.events import Position
+from tests.running import free_port, serving
 from tests.test_docs import fences
 
 DEFAULT_URL = "ws://127.0.0.1:8765"
@@ -32,6 +34,38 @@ async def test_the_readmes_client_prints_what_is_written(tmp_path: Path) -> None
             process.kill()
             await process.wait()
             await process.stdout.aclose()
+
+
+async def test_the_librarys_program_watches_serves_and_broadcasts(tmp_path: Path) -> None:
+    (example,) = fences("docs/library.md", "python")
+    port, folder = free_port(), tmp_path / "projects" / "-w"
+    folder.mkdir(parents=True)
+    for there, here in (
+        ("port=8765", f"port={port}"),
+        ("~/.claude/projects", str(tmp_path / "projects")),
+        ("observatory-data", str(tmp_path / "data")),
+    ):
+        assert there in example
+        example = example.replace(there, here)
+    process = await trio.lowlevel.open_process([sys.executable, "-u", "-c", example], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(30):
+            await _until(process.stdout, b"stored as 1 for 0 clients")
+            async with connect(f"ws://127.0.0.1:{port}") as asked:
+                epoch = asked.hello.data["position"]["epoch"]
+            async with connect(f"ws://127.0.0.1:{port}", topics=["project:x"], since=Position(epoch, 0)) as late:
+                event = await late.event()
+                assert (event.type, event.data) == ("build_finished", {"ok": True})
+            async with connect(f"ws://127.0.0.1:{port}", topics=["all_conversations"]) as live:
+                (folder / "s.jsonl").write_text(LINE)
+                while (event := await live.event()).type != "message_added":
+                    pass
+                assert event.data["message"]["content"] == "hello"
+    finally:
+        process.kill()
+        await process.wait()
+        await process.stdout.aclose()
 
 
 async def _until(stream: trio.abc.ReceiveStream, wanted: bytes, printed: bytes = b"") -> bytes:

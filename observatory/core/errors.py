@@ -5,6 +5,7 @@ ObservatoryError
 ├── WorldError        disk, network, another process; ends in one line and exit code 1
 │   ├── StoreError    the event log cannot be opened, read or written
 │   └── Unreachable   no server answers
+├── NotBroadcast      a message that was sent to nobody
 └── RequestError      a client's bad request; becomes an error reply
 """
 
@@ -37,6 +38,17 @@ class StoreError(WorldError):
 
 class Unreachable(WorldError):
     """No server answers at the URL."""
+
+
+@attrs.define
+class NotBroadcast(ObservatoryError):
+    """broadcast() could not send a message. `error` is one of docs/library.md, What broadcast returns."""
+
+    error: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.error}: {self.reason}"
 
 
 @attrs.define

@@ -30,10 +30,10 @@ class LogPosition:
 
 @frozen
 class Draft:
-    """An event before it has a seq. `data` is a JSON object; `topics` without doubles."""
+    """An event before it has a seq. `data`: a JSON object, or any JSON already written out. `topics`: no doubles."""
 
     type: str
-    data: dict[str, Any]
+    data: dict[str, Any] | orjson.Fragment
     topics: tuple[str, ...]
 
 

@@ -4,7 +4,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from observatory.core.events import LogPosition
+from observatory.core.batch import Batch
+from observatory.core.events import Event, LogPosition
 
 
 @attrs.frozen
@@ -30,4 +31,29 @@ class EventSource(Protocol):
 
     async def snapshot(self, limit: int) -> dict[str, Any]:
         """Projects and conversations with the position they are the effect of, read in one transaction."""
+        ...
+
+
+class Turn(Protocol):
+    """One holder at a time; see actors/turn.py."""
+
+    def take_nowait(self) -> bool: ...
+    async def take(self) -> None: ...
+    def give_back(self) -> None: ...
+
+
+class Commits(Protocol):
+    """One transaction at a time."""
+
+    @property
+    def turn(self) -> Turn:
+        """Held by whoever commits events, until the Router has them, so that they are published in their order."""
+        ...
+
+    def append_nowait(self, batch: Batch) -> tuple[Event, ...] | None:
+        """Commit now; None when that would have to wait. Raises StoreError, and then nothing is stored."""
+        ...
+
+    async def append(self, batch: Batch) -> tuple[Event, ...]:
+        """Commit; raises StoreError, and then nothing is stored."""
         ...

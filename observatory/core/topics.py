@@ -1,7 +1,7 @@
 """Topics: what an event carries and what a client may hold (protocol.md §4)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 EVERYONE = "*"  # held implicitly by every client with a position
 ALL_CONVERSATIONS = "all_conversations"
@@ -10,6 +10,7 @@ FILE_EVENTS = "file_events"
 SYSTEM = "system"
 PLAIN = frozenset({ALL_CONVERSATIONS, PROJECT_UPDATES, FILE_EVENTS, SYSTEM})
 LEGACY_TOPICS = frozenset({ALL_CONVERSATIONS, PROJECT_UPDATES, FILE_EVENTS})
+FAMILY = ":*"  # end of an event topic that meets every held topic with its prefix; only broadcast() writes such topics
 
 _WITH_ID = re.compile(r"(?:conversation|project|file_events):[!-~]{1,200}", re.ASCII)
 
@@ -33,3 +34,14 @@ def of_project(project_id: str) -> tuple[str, ...]:
 def of_file(project_id: str | None) -> tuple[str, ...]:
     """Topics of the file events; the project may not be known yet."""
     return (FILE_EVENTS,) if project_id is None else (FILE_EVENTS, f"file_events:{project_id}")
+
+
+def members(held: Iterable[str], carried: Iterable[str]) -> list[str]:
+    """The held topics that lie in a family which an event carries."""
+    prefixes = tuple([topic[:-1] for topic in carried if topic.endswith(FAMILY)])
+    return [topic for topic in held if topic.startswith(prefixes)] if prefixes else []
+
+
+def meet(held: Set[str], carried: Iterable[str]) -> bool:
+    """Whether an event reaches a client: the two sets intersect, or the client holds a member of a family."""
+    return not held.isdisjoint(carried) or bool(members(held, carried))

@@ -20,6 +20,7 @@ from observatory.core import topics
 from observatory.core.batch import Batch, FileState, SourceRow
 from observatory.core.errors import StoreError
 from observatory.core.events import Draft, Event, text_frame
+from observatory.core.ports import Commits
 from observatory.core.replies import rfc3339
 from observatory.ingest.agenda import Agenda
 from observatory.ingest.books import Books
@@ -27,7 +28,7 @@ from observatory.ingest.copies import MARGIN_MS, Copies
 from observatory.ingest.health import Health
 from observatory.ingest.journal import Journal
 from observatory.ingest.ledger import Ledger
-from observatory.ingest.ports import Archive, Commits
+from observatory.ingest.ports import Archive
 from observatory.ingest.reader import Reader
 from observatory.ingest.sources import Sources
 
@@ -148,6 +149,8 @@ class Ingest:
 
     def _leave_in_order(self) -> None:
         """Close the books if that takes no waiting; else the next start brings them up to the journal."""
+        if self._carried and self._carried.publish:
+            self._committer.turn.give_back()
         if self._books.pending and self._carried is None:
             batch = Batch()
             self._books.close(batch, rfc3339(self._wall_ms()), history_done=False)
@@ -260,14 +263,18 @@ class Ingest:
         carried = self._carried = self._read()
         if carried.together or not carried.batch.records:
             return
+        if not self._committer.turn.take_nowait():
+            return
         try:
             events = self._committer.append_nowait(carried.batch)
         except StoreError:  # the task tries again, and tells
-            return
+            events = None
         if events is not None:
             carried.commit(events)
-            if carried.publish is None or self._router.post_nowait(carried.publish):
-                self._carried = None
+            if carried.publish is not None and not self._router.post_nowait(carried.publish):
+                return  # it is still this one's turn: the task publishes
+            self._carried = None
+        self._committer.turn.give_back()
 
     def _read(self) -> Carried:
         carried, agenda = Carried(Batch()), self._agenda
@@ -337,16 +344,23 @@ class Ingest:
     # -- commit and publish --------------------------------------------------------------------------------------------
 
     async def _publish(self, carried: Carried) -> None:
-        if carried.publish is not None:
-            await self._router.post(carried.publish)
-            await carried.publish.done.wait()  # the clients first: what this task does next can wait
+        publish, carried.publish = carried.publish, None
+        if publish is not None:
+            try:
+                await self._router.post(publish)
+            finally:
+                self._committer.turn.give_back()
+            await publish.done.wait()  # the clients first: what this task does next can wait
 
     async def _commit(self, batch: Batch) -> tuple[Event, ...]:
-        """Commit, however long the disk is full or the file locked: the transcripts are the buffer meanwhile."""
+        """Commit, however long the disk is full or the file locked: the transcripts are the buffer meanwhile.
+
+        With events it stays this one's turn until `_publish` gives it back; between two attempts it is not.
+        """
         pause, failing_since = RETRY_SECONDS[0], None
         while True:
             try:
-                events = await self._committer.append(batch)
+                events = await self._append(batch)
             except StoreError as error:
                 if not error.retryable:
                     raise
@@ -362,6 +376,16 @@ class Ingest:
                 log.info("log.written_again", seconds=round(trio.current_time() - failing_since, 3))
                 self._health.set("store", "ok", None)
             return events
+
+    async def _append(self, batch: Batch) -> tuple[Event, ...]:
+        events: tuple[Event, ...] = ()
+        await self._committer.turn.take()
+        try:
+            events = await self._committer.append(batch)
+        finally:
+            if not events:
+                self._committer.turn.give_back()
+        return events
 
 
 def _some(unreadable: dict[str, str]) -> str | None:

@@ -1,14 +1,12 @@
 """Health of the parts, told on change."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import attrs
 
+from observatory.core.contracts import Status, worst
 from observatory.core.replies import rfc3339
-
-Status = Literal["ok", "degraded", "unavailable"]
-WORSE = ("ok", "degraded", "unavailable")
 
 
 @attrs.frozen
@@ -44,5 +42,5 @@ class Health:
     def tell(self) -> dict[str, Any]:
         """`data` of a system_status; there is no news after it."""
         self.news = False
-        worst = max((part.status for part in self._components.values()), key=WORSE.index, default="ok")
-        return {"service_status": worst, "components": self.components(), "checked_at": rfc3339(self.wall_ms())}
+        status = worst(part.status for part in self._components.values())
+        return {"service_status": status, "components": self.components(), "checked_at": rfc3339(self.wall_ms())}

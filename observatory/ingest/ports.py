@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from observatory.core.batch import Batch, SourceRow, StoredLine, StoredRecord
-from observatory.core.events import Event
+from observatory.core.batch import SourceRow, StoredLine, StoredRecord
 from observatory.ingest.ledger import Lookup
 
 
@@ -24,15 +23,3 @@ class Archive(Lookup, Protocol):
     def lines(self, source_id: int) -> Iterator[tuple[int, int, bytes]]: ...
     def marks(self, source: SourceRow, size: int) -> list[StoredLine]: ...
     def tail(self, source: SourceRow) -> bytes | None: ...
-
-
-class Commits(Protocol):
-    """One transaction at a time."""
-
-    def append_nowait(self, batch: Batch) -> tuple[Event, ...] | None:
-        """Commit now; None when that would have to wait. Raises StoreError, and then nothing is stored."""
-        ...
-
-    async def append(self, batch: Batch) -> tuple[Event, ...]:
-        """Commit; raises StoreError, and then nothing is stored."""
-        ...

@@ -49,7 +49,7 @@ class WebSocketServer:
     on_written: Callable[[object], None]
     jitter: Callable[[int, int], int]
     counters: Counters = attrs.field(factory=Counters)
-    connections: set[Connection] = attrs.field(factory=set)
+    connections: dict[Connection, None] = attrs.field(factory=dict)  # in the order in which they came
     draining: bool = False
     _ids: Any = attrs.field(factory=lambda: count(1))
     _open: int = 0
@@ -108,7 +108,7 @@ class WebSocketServer:
         topics = (accepted.topics or LEGACY_TOPICS) if accepted.legacy else accepted.topics
         code = ABNORMAL
         self.counters.accepted += 1
-        self.connections.add(connection)
+        self.connections[connection] = None
         try:
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(wire.drain)
@@ -122,7 +122,7 @@ class WebSocketServer:
             code = ABNORMAL
         finally:
             transport.close()
-            self.connections.discard(connection)
+            del self.connections[connection]
             self._all_gone.set()
         self._count_end(connection, int(code))
 

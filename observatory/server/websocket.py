@@ -22,7 +22,7 @@ from observatory.core.ports import EventSource, Stored
 from observatory.core.protocol import At, Close, Effect, Fetch, Reply, Session, Settle
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.requests import RequestId
-from observatory.core.topics import EVERYONE
+from observatory.core.topics import EVERYONE, meet
 from observatory.server.transport import ControlStream
 
 log = structlog.get_logger()
@@ -269,7 +269,7 @@ class Connection:
 
     def _page(self, rows: list[Stored], after: int) -> Page:
         held = {*self.session.topics, EVERYONE}
-        frames = [text_frame(row.payload) for row in rows if not held.isdisjoint(row.topics)]
+        frames = [text_frame(row.payload) for row in rows if meet(held, row.topics)]
         position = rows[-1].seq if rows else after
         return Page(b"".join(frames), len(frames), position, position >= self.services.router.head)
 

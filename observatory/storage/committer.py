@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from actors.turn import Turn
 from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
@@ -25,12 +26,17 @@ WAL_BOUND = (
 
 
 class Committer:
-    """The only caller of EventLog.append, trim and close."""
+    """The only caller of EventLog.append, trim and close.
+
+    turn: held by whoever commits events, until the Router has them, so that they are published in the order of their
+    seqs although several parts commit.
+    """
 
     def __init__(self, event_log: EventLog, retention: Retention, wall_ms: Callable[[], int]) -> None:
         self._log = event_log
         self._retention = retention
         self._wall_ms = wall_ms
+        self.turn = Turn()
         self._lock = trio.Lock()
         self._busy = False  # the lock's holder is at work: not now, on the loop
         self._limiter = trio.CapacityLimiter(1)

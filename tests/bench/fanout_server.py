@@ -17,13 +17,14 @@ import trio
 
 from actors.router import Publish, Routed, Router
 from actors.sender import OutboxLimits
-from observatory.app import ROUTER_INBOX, raise_fd_limit
+from observatory.app import raise_fd_limit
 from observatory.core.batch import Batch
 from observatory.core.events import Draft, encode, text_frame
 from observatory.core.handshake import Policy
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.topics import EVERYONE, of_conversation
 from observatory.ingest.actor import Journey
+from observatory.monitor import ROUTER_INBOX
 from observatory.server.listener import WebSocketServer, listen
 from observatory.server.websocket import Services, now_ms
 from observatory.storage.committer import Committer

@@ -13,6 +13,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors.router import Router
+from actors.turn import Turn
 from actors.watcher import Change, FileChanged, FileGone, FileSeen, FileStat, RootScanned
 from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
@@ -56,6 +57,7 @@ class InlineCommits:
     room: int | None = None
     commits: int = 0
     refused: int = 0
+    turn: Turn = attrs.field(factory=Turn)
 
     def append_nowait(self, batch: Batch) -> tuple[Event, ...] | None:
         if self.room == 0:

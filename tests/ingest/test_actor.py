@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.router import Router
 from actors.watcher import FileChanged, FileSeen, FileStat, FileWatcher, RootScanned, WatchHealthy, WatchTrouble
@@ -195,3 +195,25 @@ async def test_a_scan_that_is_slow_to_store_is_not_cut_off_by_the_time_of_the_bo
 def state_of(path: Path) -> tuple[int, int, int, int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+async def test_an_ingest_that_ends_between_a_commit_and_its_publishing_gives_its_turn_back(stage: Stage) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        await trio.sleep(0.02)
+        stage.ingest._router._idle = False  # as one that is in the middle of a large audience
+        stage.write("a.jsonl", prompt(2))
+        stage.ingest.send_nowait((FileChanged(str(stage.path("a.jsonl")), 0),))
+        assert not stage.commits.turn.take_nowait()
+    assert stage.commits.turn.take_nowait()
+
+
+async def test_an_ingest_that_finds_the_turn_taken_commits_when_it_is_free(stage: Stage) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        await stage.commits.turn.take()
+        stage.write("a.jsonl", prompt(2))
+        assert await stage.hint("a.jsonl") == []
+        stage.commits.turn.give_back()
+        await wait_all_tasks_blocked()
+        assert texts(stage.told()) == ["do it 2"]

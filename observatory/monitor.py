@@ -1,0 +1,197 @@
+"""FileMonitor: everything up to the Router as one block. It follows transcripts, stores them, and publishes.
+
+async with FileMonitor(["~/.claude/projects"], "data") as monitor: ...
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import attrs
+import structlog
+import trio
+
+from actors.router import Publish, Router
+from actors.watcher import FileWatcher
+from observatory import __version__
+from observatory.core.contracts import ComponentHealth, SystemHealth, worst
+from observatory.core.identity import is_transcript
+from observatory.core.replies import rfc3339
+from observatory.core.topics import EVERYONE, members
+from observatory.ingest.actor import Ingest, Journey
+from observatory.storage.committer import Committer
+from observatory.storage.log import EventLog, Retention
+from observatory.storage.opening import DirectoryLock, explain
+from observatory.storage.reader import LogReader
+from observatory.telemetry.trace import LatencyTrace, Stamps
+
+log = structlog.get_logger()
+ROUTER_INBOX = 64  # commits and requests that may wait for the Router; beyond, the ingest waits
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def now_ms() -> int:
+    """Wall clock in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class FileMonitor:
+    """Watches `roots`, stores in `data_dir`, publishes through `router`, while its block runs.
+
+    The attributes `router`, `events` and `commits` are there from then on: they are what a ConnectionManager needs.
+
+    Args:   roots: directories with transcripts somewhere below; they may be absent, appear later, or vanish.
+            watcher: auto, inotify, watchfiles or poll. lock: of data_dir, if the caller holds it already.
+    Raises: WorldError, at the start or out of the block: the store cannot be opened, or is lost.
+    """
+
+    router: Router[str]
+    events: LogReader
+    commits: Committer
+
+    def __init__(
+        self,
+        roots: Iterable[str | Path],
+        data_dir: str | Path,
+        *,
+        watcher: str = "auto",
+        retention: Retention | None = None,
+        slow_event_seconds: float = 0.05,
+        trace_window_seconds: float = 10.0,
+        lock: DirectoryLock | None = None,
+    ) -> None:
+        self.roots = tuple(os.path.abspath(Path(root).expanduser()) for root in roots)
+        self.data_dir = Path(data_dir).expanduser().absolute()
+        self._watcher_kind = watcher
+        self._retention = retention or Retention()
+        self._trace = LatencyTrace(log, slow_event_seconds, trace_window_seconds)
+        self._given_lock = lock
+        self._started = time.time()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> "FileMonitor":
+        self._life: AbstractAsyncContextManager[None] = self._live()
+        await self._life.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._life.__aexit__(kind, error, trace)
+
+    @asynccontextmanager
+    async def _live(self) -> AsyncIterator[None]:
+        with _held(self._given_lock, self.data_dir) as self._lock, alone():
+            event_log = EventLog(self.data_dir, _boot_id())
+            try:
+                self.events = LogReader(event_log)
+                try:
+                    self._wire(event_log)
+                    async with trio.open_nursery() as nursery:
+                        await nursery.start(self._run_parts, event_log.path)
+                        yield
+                        nursery.cancel_scope.cancel()
+                finally:
+                    self.events.close()
+            finally:
+                event_log.close()
+
+    def _wire(self, event_log: EventLog) -> None:
+        head = event_log.position.head
+        self.router = Router(EVERYONE, head, ROUTER_INBOX, time.monotonic_ns, self.on_written, members)
+        self.commits = Committer(event_log, self._retention, now_ms)
+        self._ingest = Ingest(event_log, self.commits, self.router, now_ms)
+        self._watcher = FileWatcher(self.roots, is_transcript, self._ingest, self._watcher_kind)
+
+    async def _run_parts(self, path: Path, task_status: trio.TaskStatus[None]) -> None:
+        """From the log outwards. A part's failure ends all, and the block with them: the main line fails fast."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.router.run)
+                nursery.start_soon(self.commits.keep_up)
+                nursery.start_soon(self._trace.run)
+                nursery.start_soon(self._ingest.run)
+                await nursery.start(self._watcher.run)
+                task_status.started()
+        except* sqlite3.Error as errors:  # a look-up failed: memory is not to be trusted, a start is
+            raise explain(first_of(errors), path) from errors
+
+    # -- what the senders tell -----------------------------------------------------------------------------------------
+
+    def on_written(self, publish: object) -> None:
+        """The frames of a Publish reached a client's socket: at once (told by the Router) or from an outbox."""
+        assert isinstance(publish, Publish)
+        journey = publish.stamp
+        if isinstance(journey, Journey):
+            stamps = Stamps(journey.detected_ns, journey.read_ns, journey.committed_ns, publish.routed_ns)
+            self._trace.observe(stamps, time.monotonic_ns(), journey.records)
+
+    def announce(self, url: str | None) -> None:
+        """Tell `observatory tail` and `status` where the server of this data directory is."""
+        self._lock.announce(url)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> dict[str, Any]:
+        """Its part of the status: the log's place, the files, the watcher, the health of the parts."""
+        return {
+            "version": __version__,
+            "uptime_seconds": round(time.time() - self._started, 3),
+            "position": attrs.asdict(self.events.position),
+            "roots": list(self.roots),
+            "data_dir": str(self.data_dir),
+            "gauges": self._ingest.gauges(),
+            "counters": {"bad_lines": self._ingest.bad_lines()},
+            "watcher": attrs.asdict(self._watcher.statistics()),
+            "components": self._ingest.components(),
+        }
+
+    def health(self) -> SystemHealth:
+        """The health of its parts; what was never anything but well is not listed."""
+        parts = tuple(ComponentHealth(**part) for part in self._ingest.components())
+        return SystemHealth(worst(part.status for part in parts), parts, rfc3339(now_ms()))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """An error that comes alone leaves the block as itself, not in groups of one."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from error.__cause__
+
+
+@contextmanager
+def _held(lock: DirectoryLock | None, directory: Path) -> Iterator[DirectoryLock]:
+    """The given lock, which stays its owner's, or one of our own."""
+    held = lock or DirectoryLock(directory)
+    try:
+        yield held
+    finally:
+        if lock is None:
+            held.release()
+
+
+def first_of(errors: BaseExceptionGroup[sqlite3.Error]) -> sqlite3.Error:
+    """One of the errors in a group, however deep."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, sqlite3.Error)
+    return error
+
+
+def _boot_id() -> str | None:
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return None

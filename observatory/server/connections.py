@@ -1,0 +1,243 @@
+"""ConnectionManager: the original request's face of the server. It serves clients, and broadcasts messages of others.
+
+A broadcast is an event like any other: stored first, then published, in order, and replayed to whoever was away.
+"""
+
+import inspect
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+import attrs
+import structlog
+import trio
+
+from actors.router import Publish, Routed, Router, Unsubscribe
+from actors.sender import OutboxLimits
+from observatory.core.batch import Batch
+from observatory.core.broadcast import MAX_BYTES, BroadcastResult, Failure, Unfit, prepare, topics_of
+from observatory.core.contracts import ConversationData, FileEvent
+from observatory.core.errors import StoreError, UsageError
+from observatory.core.events import Event, text_frame
+from observatory.core.handshake import Policy
+from observatory.core.ports import Commits, EventSource
+from observatory.core.replies import Timing, WireLimits
+from observatory.server.listener import WebSocketServer, listen
+from observatory.server.websocket import Connection, Services
+
+log = structlog.get_logger()
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+GOODBYE_SECONDS = 5.0
+
+
+class Feed(Protocol):
+    """What stands behind the server: a FileMonitor, whose block has been entered."""
+
+    @property
+    def router(self) -> Router[str]: ...
+    @property
+    def events(self) -> EventSource: ...
+    @property
+    def commits(self) -> Commits: ...
+
+    def on_written(self, publish: object) -> None:
+        """A Publish reached a client's socket."""
+        ...
+
+    def announce(self, url: str | None) -> None:
+        """Other processes are told where the server is."""
+        ...
+
+    def stats(self) -> dict[str, Any]:
+        """Its part of the status."""
+        ...
+
+
+@attrs.define
+class Broadcasts:
+    """Totals since the start. failed: by the reason why nobody got the message."""
+
+    sent: int = 0
+    evicted: int = 0
+    failed: dict[str, int] = attrs.field(factory=dict)
+
+
+class ConnectionManager:
+    """Serves clients from a feed. All calls come from trio tasks of one event loop.
+
+    Args: outbox: what may wait for one client before it is fed from the log. max_clients: each takes a descriptor, and
+          the process's limit of those is the embedder's to raise. max_message_bytes: of one broadcast.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        *,
+        policy: Policy | None = None,
+        outbox: OutboxLimits | None = None,
+        timing: Timing | None = None,
+        max_clients: int = 10_000,
+        max_message_bytes: int = MAX_BYTES,
+        jitter: Callable[[int, int], int] = random.randint,
+    ) -> None:
+        outbox = outbox or OutboxLimits()
+        limits = WireLimits(outbox.frames, outbox.bytes)
+        services = Services(feed.router, feed.events, self.status, timing or Timing(), limits)
+        self._feed = feed
+        self._max_message_bytes = max_message_bytes
+        self._broadcasts = Broadcasts()
+        self._server = WebSocketServer(services, policy or Policy(), outbox, max_clients, feed.on_written, jitter)
+
+    # -- serving -------------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def serving(self, host: str = "127.0.0.1", port: int = 8765) -> AsyncIterator[str]:
+        """Accept clients while the block runs; yields the URL. At its end they are told when to come back.
+
+        Raises: WorldError: the port cannot be had. UsageError: an address that others could reach; see docs/library.md.
+        """
+        if host not in LOOPBACK:
+            raise UsageError(f"{host!r} would let others read your transcripts, without credentials; use 127.0.0.1")
+        listeners = await listen(host, port)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.serve, listeners)
+            url = url_of(listeners[0])
+            self._feed.announce(url)
+            try:
+                yield url
+            finally:
+                self._feed.announce(None)
+                with trio.CancelScope(shield=True):
+                    await self.shut_down(GOODBYE_SECONDS)
+                nursery.cancel_scope.cancel()
+
+    async def serve(self, listeners: list[trio.SocketListener]) -> None:
+        """Accept clients until cancelled."""
+        await self._server.serve(listeners)
+
+    async def shut_down(self, seconds: float) -> None:
+        """Say goodbye to all clients; what is not gone in time is left to the cancellation that follows."""
+        await self._server.shut_down(seconds)
+
+    # -- broadcasting --------------------------------------------------------------------------------------------------
+
+    async def broadcast(self, message: dict[str, Any], subscription_filter: str | None = None) -> BroadcastResult:
+        """Store a message and hand it to every client that the filter means; None means all of them.
+
+        Never waits for a client. Cancelled after the message was stored, it is published all the same.
+
+        Args:    message: `type`, and `data`, any JSON value. subscription_filter: see docs/library.md, Who gets what.
+        Returns: the clients found broken, which are evicted; or with `error` all that were meant, and nobody got it.
+        Raises:  ValueError: what is no filter. Nothing about the message, the store or a client raises.
+        """
+        topics = topics_of(subscription_filter)
+        draft = prepare(message, topics, self._max_message_bytes)
+        if isinstance(draft, Unfit):
+            return await self._fail(topics, draft.kind, draft.error, draft.reason)
+        await self._feed.commits.turn.take()
+        try:
+            # What is committed has to reach the Router, or clients would miss it: no cancellation in between.
+            with trio.CancelScope(shield=True):
+                (event,) = await self._feed.commits.append(Batch(drafts=[draft]))
+                addressed = self._addressed(topics)
+                publish = _publish(event)
+                await self._feed.router.post(publish)
+        except StoreError as failure:
+            return await self._fail(topics, draft.type, "not_persisted", str(failure))
+        finally:
+            self._feed.commits.turn.give_back()
+        await publish.done.wait()
+        self._broadcasts.sent += 1
+        return await self._evict([client for client in addressed if client.sender.broken], event.seq)
+
+    async def broadcast_conversation_update(
+        self, conversation: ConversationData | dict[str, Any], update_type: str = "conversation_update"
+    ) -> BroadcastResult:
+        """Tell of a conversation to those who follow its project. Raises ValueError when its `project_id` is no id."""
+        data = _data(conversation)
+        project_id = data.get("project_id") if isinstance(data, dict) else None
+        if not project_id:
+            raise ValueError("a conversation needs a project_id: it says who is told")
+        return await self.broadcast({"type": update_type, "data": data}, f"project:{project_id}")
+
+    async def broadcast_file_monitoring_update(
+        self, file: FileEvent | ConversationData | dict[str, Any], update_type: str = "file_update"
+    ) -> BroadcastResult:
+        """Tell of a file to the holders of `file_events`."""
+        return await self.broadcast({"type": update_type, "data": _data(file)}, "file_events")
+
+    def _addressed(self, topics: tuple[str, ...]) -> list[Connection]:
+        reaches = self._feed.router.reaches
+        return [connection for connection in self._server.connections if reaches(connection.sender, topics)]
+
+    async def _evict(self, broken: list[Connection], seq: int) -> BroadcastResult:
+        """Their sockets are reset already; now nothing more is offered to them. Their own tasks do the rest."""
+        for client in broken:
+            await self._feed.router.post(Unsubscribe(client.sender))
+        self._broadcasts.evicted += len(broken)
+        return BroadcastResult([client.client_id for client in broken], seq)
+
+    async def _fail(self, topics: tuple[str, ...], kind: str | None, error: Failure, reason: str) -> BroadcastResult:
+        self._broadcasts.failed[error] = self._broadcasts.failed.get(error, 0) + 1
+        log.error("broadcast.failed", type=kind, error=error, reason=reason, caller=_caller())
+        meant = [client.client_id for client in self._addressed(topics)]
+        await trio.lowlevel.checkpoint()
+        return BroadcastResult(meant, None, error, reason)
+
+    # -- looking -------------------------------------------------------------------------------------------------------
+
+    @property
+    def client_count(self) -> int:
+        """Clients connected now."""
+        return len(self._server.connections)
+
+    def stats(self) -> dict[str, Any]:
+        """Clients by mode, what waits for them, and totals since the start."""
+        router, counters = self._feed.router.statistics(), self._server.counters
+        queued = [connection.sender.statistics() for connection in self._server.connections]
+        return {
+            "clients": {"live": router.live, "behind": router.behind, "idle": router.idle},
+            "gauges": {
+                "topics_held": router.topics_held,
+                "outbox_frames": sum(s.queued_frames for s in queued),
+                "outbox_bytes": sum(s.queued_bytes for s in queued),
+                "replies_waiting": sum(s.queued_replies for s in queued),
+            },
+            "counters": {
+                "accepted": counters.accepted,
+                "refused": {str(status): count for status, count in counters.refused.items()},
+                "closes": {str(code): count for code, count in counters.closes.items()},
+                "resets": counters.resets,
+                "failures": counters.failures,
+                "broadcasts": attrs.asdict(self._broadcasts),
+            },
+        }
+
+    def status(self) -> dict[str, Any]:
+        """What get_status and `observatory status` show: the feed's part and this one's."""
+        mine, theirs = self.stats(), self._feed.stats()
+        both = {name: {**mine[name], **theirs[name]} for name in ("gauges", "counters")}
+        return {**theirs, **mine, **both}
+
+
+def url_of(listener: trio.SocketListener) -> str:
+    """Where clients connect."""
+    host, port = listener.socket.getsockname()[:2]
+    return f"ws://[{host}]:{port}/ws" if ":" in host else f"ws://{host}:{port}/ws"
+
+
+def _publish(event: Event) -> Publish[str]:
+    return Publish((Routed(event.seq, event.topics, text_frame(event.payload), families=True),))
+
+
+def _data(value: ConversationData | FileEvent | dict[str, Any]) -> Any:  # noqa: ANN401 - what is no contract is checked later
+    return value.as_data() if isinstance(value, ConversationData | FileEvent) else value
+
+
+def _caller() -> str:
+    """Where broadcast was called: file and line."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return "unknown" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
