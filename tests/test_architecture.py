@@ -25,6 +25,7 @@ LAW: dict[str, set[str]] = {
     "observatory.server": BASE,
     "observatory.ingest": BASE,
     "observatory.client": BASE,
+    "observatory.demo": {"observatory.core"},  # what the demo writes; the server knows nothing of it
     "observatory.app": {
         *BASE,
         "observatory.config",
@@ -35,7 +36,14 @@ LAW: dict[str, set[str]] = {
         "observatory.sinks",
         "observatory.engines",
     },
-    "observatory.cli": {*BASE, "observatory.app", "observatory.config", "observatory.client", "observatory.storage"},
+    "observatory.cli": {
+        *BASE,
+        "observatory.app",
+        "observatory.config",
+        "observatory.client",
+        "observatory.storage",
+        "observatory.demo",
+    },
 }
 ACTORS_MAY_IMPORT = {"trio", "attrs", "watchfiles", "inotify_simple", "actors"}
 

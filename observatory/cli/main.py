@@ -132,6 +132,24 @@ def status(as_json: bool, url: str | None, data_dir: Path | None) -> None:
 
 
 @main.command()
+@click.option("--speed", type=click.FloatRange(0.1, 1000), default=1.0, metavar="X",
+              help="How many times as fast as in life.  [default: 1]")  # fmt: skip
+@click.option("--seed", type=int, metavar="N", help="Other made-up sessions; the same seed gives the same ones.")
+@click.option("--from", "source", type=click.Path(path_type=Path), metavar="DIR",
+              help="Replay the transcripts in DIR, which is only read, instead of made-up ones.")  # fmt: skip
+@click.option("--port", default="0", help="Port to listen on.  [default: a free one]")
+@click.option("--root", type=click.Path(path_type=Path), metavar="DIR",
+              help="Write to this directory, empty or absent, and leave the transcripts there.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Only serve; show nothing here.")
+@one_line_errors
+def demo(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Try everything without transcripts: a server over made-up sessions, shown as they happen. Leaves nothing."""
+    from observatory.cli.demo import Options, run
+
+    run(Options(**options))
+
+
+@main.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @one_line_errors
 def trace(files: tuple[str, ...]) -> None:

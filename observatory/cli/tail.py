@@ -70,7 +70,7 @@ async def tail(
             while n is None or count < n:
                 item = await items.receive()
                 if was_connected or not (isinstance(item, Connected) and item.recovered):  # at first that is no news
-                    count += _show(item, output, told)
+                    count += show(item, output, told)
                 was_connected |= isinstance(item, Connected)
 
 
@@ -102,7 +102,7 @@ def notice_of(item: Item) -> str | None:
     assert_never(item)
 
 
-def _show(item: Item, output: Output, notices: TextIO) -> bool:
+def show(item: Item, output: Output, notices: TextIO) -> bool:
     """Print an item; True if it was an event and there was something to print."""
     match item:
         case Event():

@@ -30,8 +30,8 @@ RETRIES = 10
 def opening(t: Transcript, project: Project, story: Story) -> Iterator[Step]:
     """The first lines of a session, up to its title."""
     hook = {
-        "type": "hook_success", "hookName": "SessionStart:startup", "hookEvent": "SessionStart", "toolUseID": t.id("hook"),
-        "content": "", "stdout": "This session is made up: observatory demo", "stderr": "", "exitCode": 0,
+        "type": "hook_success", "hookName": "SessionStart:startup", "hookEvent": "SessionStart",
+        "toolUseID": t.id("hook"), "content": "", "stdout": "made up by observatory demo", "stderr": "", "exitCode": 0,
     }  # fmt: skip
     yield t.line(0, "attachment", attachment=hook)
     yield t.aside("permission-mode", permissionMode="default")
@@ -42,7 +42,7 @@ def opening(t: Transcript, project: Project, story: Story) -> Iterator[Step]:
 
 def look(t: Transcript, story: Story) -> Iterator[Step]:
     """Search, then read."""
-    search = call(t, "Grep", pattern=story.pattern, path=story.file.partition("/")[0], output_mode="content")
+    search = call(t, "Grep", pattern=story.pattern, output_mode="content")
     yield from reply(t, search)
     yield from result(t, 0.3, search, f"{story.file}:{story.found}", {"mode": "content", "numFiles": 1})
     read = call(t, "Read", file_path=f"{t.cwd}/{story.file}")
@@ -161,7 +161,9 @@ def ask(t: Transcript, project: Project, story: Story) -> Iterator[Step]:
 
 def interrupt(t: Transcript, project: Project, story: Story) -> Iterator[Step]:
     """The person presses Escape, and says what is meant."""
-    yield from reply(t, think("There may be more places like this."), say("I'll rewrite the whole module while I am at it."))
+    yield from reply(
+        t, think("There may be more places like this."), say("I'll rewrite the whole module while I am at it.")
+    )
     yield t.line(1, "user", message={"role": "user", "content": [say("[Request interrupted by user]")]})
     yield from prompt(t, 4, "No rewrite please, only this one place.")
     yield from reply(t, say(f"Understood: only {story.file}."))
@@ -177,7 +179,7 @@ def compact(t: Transcript, project: Project, story: Story) -> Iterator[Step]:
     yield t.line(2, "user", message={"role": "user", "content": text}, isCompactSummary=True,
                  isVisibleInTranscriptOnly=True)  # fmt: skip
     t.context = FRESH_CONTEXT
-    command = "<command-name>/compact</command-name>\n<command-message>compact</command-message>\n<command-args></command-args>"
+    command = "<command-name>/compact</command-name>\n<command-args></command-args>"
     yield t.line(0, "user", message={"role": "user", "content": command})
     yield from prompt(t, 3, "Where were we?")
     yield from reply(t, say(f"We were at: {story.title}. I'll go on from there."))
@@ -192,7 +194,9 @@ def fork(t: Transcript, history: list[Json], session_id: str, path: str) -> Iter
     """Go on from here in another file, which begins with a copy of the lines so far. Leaves `t` in the new file."""
     origin, t.session_id, t.path = t.session_id, session_id, path
     for line in history:
-        yield t.written({**line, "sessionId": session_id, "forkedFrom": {"sessionId": origin, "messageUuid": line["uuid"]}})
+        yield t.written(
+            {**line, "sessionId": session_id, "forkedFrom": {"sessionId": origin, "messageUuid": line["uuid"]}}
+        )
     yield from prompt(t, 2, ANOTHER_WAY)
     yield from reply(t, say("Of course: let me look for a smaller change."))
 

@@ -207,5 +207,4 @@ PROJECTS = (SHOP, BLOG, ROBOT)
 QUESTION = "Shall I also add a test for this?"
 CHOICES = ("Yes, a small one", "No, leave it")
 FOLLOW_UPS = ("Thanks. Please add a test for it.", "Good. Is there anything similar elsewhere?", "Great, commit it.")
-CLOSING = ("Done. Nothing else is affected.", "I looked through the neighbours as well: all fine.", "Done.")
 ANOTHER_WAY = "Let me try another way from here: is there a smaller change?"

@@ -10,8 +10,8 @@ import attrs
 
 from observatory.core.identity import encode_slug
 from observatory.demo.scenes import SCENES, build, explore, fix, fork, opening, turn_end
-from observatory.demo.script import CLOSING, FOLLOW_UPS, PROJECTS, Project, Story
-from observatory.demo.transcript import Json, Stamp, Step, Transcript, new_uuid, prompt, reply, say
+from observatory.demo.script import FOLLOW_UPS, PROJECTS, Project, Story
+from observatory.demo.transcript import Json, Stamp, Step, Transcript, new_uuid, prompt
 
 SEATS = 3  # people who work at the same time
 SEAT_SECONDS = 4.0  # the next one begins so much later
@@ -79,7 +79,6 @@ def _turns(t: Transcript, project: Project, story: Story, scenes: Iterator[Scene
         yield from scene(t, project, story)
         if turn == 0 and scene is not fix:
             yield from fix(t, project, story)
-        yield from reply(t, say(t.rng.choice(CLOSING)))
         yield from turn_end(t, began)
 
 

@@ -86,7 +86,7 @@ def prompt(t: Transcript, pause: float, text: str) -> Iterator[Step]:
     extra = {"promptSource": "typed", "origin": {"kind": "human"}} if t.agent_id is None else {}
     yield t.line(pause, "user", message={"role": "user", "content": text}, **extra)
     if t.agent_id is None:
-        snapshot = {"messageId": t.last, "trackedFileBackups": {}, "timestamp": t.stamp(t.at)}
+        snapshot: Json = {"messageId": t.last, "trackedFileBackups": {}, "timestamp": t.stamp(t.at)}
         yield t.aside("file-history-snapshot", messageId=t.last, snapshot=snapshot, isSnapshotUpdate=False)
         yield t.aside("last-prompt", lastPrompt=text, leafUuid=t.last)
     t.context += len(text) // 3
@@ -109,7 +109,7 @@ def reply(t: Transcript, *blocks: Json) -> Iterator[Step]:
 
 
 def _thinking_time(rng: Random, block: Json) -> float:
-    low, high = {"thinking": (1.5, 3.5), "text": (1.0, 2.5)}.get(block["type"], (0.3, 1.0))
+    low, high = {"thinking": (2.0, 4.0), "text": (1.0, 2.5)}.get(block["type"], (0.8, 2.0))
     return rng.uniform(low, high)
 
 
@@ -139,9 +139,7 @@ def call(t: Transcript, name: str, **given: Any) -> Json:  # noqa: ANN401 - a to
     return {"type": "tool_use", "id": t.id("toolu"), "name": name, "input": given}
 
 
-def result(
-    t: Transcript, pause: float, use: Json, text: str, details: object, failed: bool = False
-) -> Iterator[Step]:
+def result(t: Transcript, pause: float, use: Json, text: str, details: object, failed: bool = False) -> Iterator[Step]:
     """The answer to a call. `details` is what Claude Code keeps beside it (`toolUseResult`)."""
     content = {"type": "tool_result", "tool_use_id": use["id"], "content": text, "is_error": failed}
     parent = t.last

@@ -154,7 +154,9 @@ def test_nobody_can_take_it_for_real(files: Any) -> None:
 
 def test_stamps_rise_within_a_file_and_are_the_clocks(files: Any) -> None:
     for path, lines in files.items():
-        stamps = [record.timestamp for record, line in lines if record.timestamp is not None and "forkedFrom" not in line]
+        stamps = [
+            record.timestamp for record, line in lines if record.timestamp is not None and "forkedFrom" not in line
+        ]
         assert stamps == sorted(stamps), path
 
 
