@@ -51,8 +51,7 @@ class Options:
 def run(options: Options) -> None:
     """The command. Raises UsageError, WorldError."""
     files = _files(options)
-    _end_by_any_signal()
-    with _places(options.root) as (root, data_dir):
+    with _ended_by_any_signal(), _places(options.root) as (root, data_dir):
         config = load({"roots": (str(root),), "data_dir": data_dir, "port": options.port,
                        "event_retention_bytes": EVENT_BYTES, "slow_event_seconds": SLOW_SECONDS})  # fmt: skip
         sink = logs.configure(logs.format_for(sys.stderr), sys.stderr, "warning").sink
@@ -74,7 +73,7 @@ def _files(options: Options) -> list[Source] | None:
     target = options.root and os.path.realpath(options.root)
     if target and Path(target).is_relative_to(os.path.realpath(options.source)):
         raise UsageError(f"--root {options.root} lies in --from, which is only read; choose another place")
-    found = sources(projects, _trouble)
+    found = sources(projects, _trouble) if projects.is_dir() else []
     if not found:
         raise UsageError(f"--from {options.source} holds no transcripts; give a Claude config or projects directory")
     return found
@@ -84,10 +83,16 @@ def _trouble(what: str) -> None:
     click.echo(f"observatory: left out: {one_line(what)}", err=True)
 
 
-def _end_by_any_signal() -> None:
+@contextmanager
+def _ended_by_any_signal() -> Iterator[None]:
     """Also a closed terminal, or a signal before the server listens, must not leave the directory behind."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before_hangup = signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGHUP, before_hangup)
 
 
 @contextmanager
@@ -182,14 +187,20 @@ class Demo:
                 await trio.sleep(STILL_SECONDS)
             projects = (await connection.request("get_snapshot")).data["projects"]
         conversations = sum(project.get("conversation_count", 0) for project in projects)
-        self.farewell = f"replayed {self._written()}: {conversations} conversations in {len(projects)} projects"
+        found = f"{_counted(conversations, 'conversation')} in {_counted(len(projects), 'project')}"
+        self.farewell = f"replayed {self._written()}: {found}"
 
     def _written(self) -> str:
         transcripts = sum(path.endswith(".jsonl") for path in self._tally.files)
-        return f"{self._tally.lines:,} lines in {transcripts:,} transcripts, {self._tally.written / 1e6:,.1f} MB"
+        lines = f"{_counted(self._tally.lines, 'line')} in {_counted(transcripts, 'transcript')}"
+        return f"{lines}, {self._tally.written / 1e6:,.1f} MB"
 
 
 def _progress(status: dict[str, Any]) -> tuple[Any, ...]:
     gauges, clients = status["gauges"], status["clients"]
     waiting = ("sources", "sources_waiting", "history_waiting", "outbox_frames")
     return status["position"]["head"], clients["behind"], *(gauges[key] for key in waiting)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
