@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -117,14 +117,9 @@ class Demo:
     _config: Config
     _options: Options
     _files: list[Source] | None
-    _pace: Pace = attrs.field(init=False)
     _tally: Tally = attrs.field(factory=Tally, init=False)
     _watched: trio.Event = attrs.field(factory=trio.Event, init=False)
     farewell: str = attrs.field(default="", init=False)
-
-    @_pace.default
-    def _new_pace(self) -> Pace:
-        return Pace(self._options.speed)
 
     async def run(self) -> None:
         """Until a signal comes, or all has been replayed."""
@@ -154,11 +149,12 @@ class Demo:
     async def _write(self, url: str) -> None:
         """Write it all, once the watcher looks."""
         await self._watched.wait()
-        projects, pace = Path(self._config.roots[0]), self._pace
+        projects, pace = Path(self._config.roots[0]), Pace(self._options.speed)
         if self._files is not None:
             await play(replay(self._files, _trouble), projects, pace, self._tally, inf)
-            await self._sum_up(url)
-            signal.raise_signal(signal.SIGTERM)  # ends in order, as by hand
+            with suppress(Closed):  # somebody has ended it meanwhile
+                await self._sum_up(url)
+                signal.raise_signal(signal.SIGTERM)  # ends in order, as by hand
         else:
             await play(stream(self._options.seed or 0, pace.stamp), projects, pace, self._tally, MOST_BYTES)
             click.echo(f"observatory: the demo pauses after {self._written()}; the server runs on", err=True)

@@ -7,6 +7,7 @@ from typing import Protocol, TextIO, assert_never
 
 import attrs
 
+from observatory.cli.lookup import topics_of
 from observatory.cli.terminal import Printer
 from observatory.client.connection import OpenStream, connect
 from observatory.client.follow import follow
@@ -75,7 +76,9 @@ async def tail(
 
 
 async def run(url: str, topics: Sequence[str], n: int | None, since_seq: int | None, as_json: bool) -> None:
-    """The command: to standard output, and since a seq of the log that the server has now. Raises as `tail`."""
+    """The command: to standard output, and since a seq of the log that the server has now. Raises as `tail`, and
+    UsageError: a topic is the name of nothing."""
+    topics = await topics_of(url, topics)
     since = None if since_seq is None else Position(await epoch_of(url), since_seq)
     await tail(url, topics, n, since, as_json, sys.stdout)
 

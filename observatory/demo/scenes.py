@@ -190,13 +190,14 @@ def turn_end(t: Transcript, began: float) -> Iterator[Step]:
     yield t.line(0.1, "system", subtype="turn_duration", durationMs=round((t.at - began) * 1000), isMeta=False)
 
 
-def fork(t: Transcript, history: list[Json], session_id: str, path: str) -> Iterator[Step]:
+def fork(t: Transcript, story: Story, history: list[Json], session_id: str, path: str) -> Iterator[Step]:
     """Go on from here in another file, which begins with a copy of the lines so far. Leaves `t` in the new file."""
     origin, t.session_id, t.path = t.session_id, session_id, path
     for line in history:
         yield t.written(
             {**line, "sessionId": session_id, "forkedFrom": {"sessionId": origin, "messageUuid": line["uuid"]}}
         )
+    yield t.aside("ai-title", aiTitle=f"{story.title} (another way)")
     yield from prompt(t, 2, ANOTHER_WAY)
     yield from reply(t, say("Of course: let me look for a smaller change."))
 

@@ -64,7 +64,7 @@ def _session(t: Transcript, project: Project, story: Story, scenes: Iterator[Sce
             history.append(step.line)
     if forks:
         began, session_id = t.at, new_uuid(t.rng)
-        yield from fork(t, history, session_id, _path(project, session_id))
+        yield from fork(t, story, history, session_id, _path(project, session_id))
         yield from fix(t, project, story)
         yield from turn_end(t, began)
 
