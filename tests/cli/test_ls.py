@@ -2,8 +2,9 @@
 
 import io
 import json
+import os
 import sqlite3
-from datetime import UTC, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from observatory.core.events import Position
 from tests.running import serving
 
 HOSTILE = "\x1b]52;c;cm0gLXJm\x07\x1b[2J\r\n\u202eevil"
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 ROW = {
     "id": "5e1f0123-4567.a1b2c3d4e5",
     "project_id": "p",
@@ -42,6 +44,7 @@ def transcript(root: Path, session: str, cwd: str, second: int, agent: str = "")
         "message": {"role": "user", "content": f"I am {session} {agent}".strip()},
     }  # fmt: skip
     path.write_text(json.dumps(line) + "\n")
+    os.utime(path, (NEW_YEAR + second, NEW_YEAR + second))  # a project was active when a file of it was
 
 
 async def ended_server(tmp_path: Path) -> None:
