@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -208,6 +209,20 @@ def projects_of(root: str) -> Path:
     except OSError as error:
         raise UsageError(f"the root {root} cannot be looked into: {error.strerror}") from None
     return place / "projects"
+
+
+def directories_here(environ: Mapping[str, str] | None = None) -> tuple[frozenset[str], ...]:
+    """The current directory and those above it, nearest first, each as the shell calls it and as it really is."""
+    env = os.environ if environ is None else environ
+    try:
+        real = Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the current directory does not exist any more; change to one that does") from None
+    shell = Path(os.path.normpath(env.get("PWD") or real))
+    shell = shell if os.path.realpath(shell) == str(real) else real  # PWD is whatever the parent process says
+    levels = zip_longest((real, *real.parents), (shell, *shell.parents))
+    return tuple(frozenset(name for place in level if place for name in (str(place), os.path.realpath(place)))
+                 for level in levels)  # fmt: skip
 
 
 def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:

@@ -26,6 +26,7 @@ LAW: dict[str, set[str]] = {
     "observatory.ingest": BASE,
     "observatory.client": BASE,
     "observatory.monitor": {*BASE, "observatory.storage", "observatory.ingest"},  # for embedding: knows no settings
+    "observatory.demo": {"observatory.core"},  # what the demo writes; the server knows nothing of it
     "observatory.app": {
         *BASE,
         "observatory.config",
@@ -37,7 +38,14 @@ LAW: dict[str, set[str]] = {
         "observatory.sinks",
         "observatory.engines",
     },
-    "observatory.cli": {*BASE, "observatory.app", "observatory.config", "observatory.client", "observatory.storage"},
+    "observatory.cli": {
+        *BASE,
+        "observatory.app",
+        "observatory.config",
+        "observatory.client",
+        "observatory.storage",
+        "observatory.demo",
+    },
 }
 ACTORS_MAY_IMPORT = {"trio", "attrs", "watchfiles", "inotify_simple", "actors"}
 

@@ -107,13 +107,33 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory of the server.")
 @one_line_errors
 def tail(topics: tuple[str, ...], url: str | None, data_dir: Path | None, **options: Any) -> None:  # noqa: ANN401
-    """Print records as they arrive. TOPIC: all_conversations (default), conversation:ID, project:ID, file_events, …"""
+    """Print records as they arrive.
+
+    TOPIC: a project's name, . for the project of this directory, a conversation's id or its first 6 characters or more;
+    or all_conversations (default), project:ID, conversation:ID, project_updates, file_events, system.
+    """
     import trio
 
     from observatory.cli.serve import server_url
     from observatory.cli.tail import run
 
     trio.run(run, url or server_url(data_dir), topics, options["count"], options["since"], options["as_json"])
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["projects", "sessions"]), default="projects", metavar="[projects|sessions]")
+@click.option("--project", metavar="NAME|.", help="Only this project; . is the one of this directory.")
+@click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="The newest N.")
+@click.option("--agents", is_flag=True, help="Sub-agents among the sessions.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as in a snapshot.")
+@click.option("--url", metavar="URL", help="The server, if it is not the one of the data directory.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory of the server.")
+@one_line_errors
+def ls(url: str | None, data_dir: Path | None, **options: Any) -> None:  # noqa: ANN401 - the options above
+    """List projects or sessions, newest first; also while no server runs."""
+    from observatory.cli.ls import Options, run
+
+    run(Options(**options), url, data_dir)
 
 
 @main.command()
@@ -129,6 +149,24 @@ def status(as_json: bool, url: str | None, data_dir: Path | None) -> None:
     from observatory.cli.status import run
 
     trio.run(run, url or server_url(data_dir), as_json)
+
+
+@main.command()
+@click.option("--speed", type=click.FloatRange(0.1, 1000), default=1.0, metavar="X",
+              help="How many times as fast as in life.  [default: 1]")  # fmt: skip
+@click.option("--seed", type=int, metavar="N", help="Other made-up sessions; the same seed gives the same ones.")
+@click.option("--from", "source", type=click.Path(path_type=Path), metavar="DIR",
+              help="Replay the transcripts in DIR, which is only read, instead of made-up ones.")  # fmt: skip
+@click.option("--port", default="0", help="Port to listen on.  [default: a free one]")
+@click.option("--root", type=click.Path(path_type=Path), metavar="DIR",
+              help="Write to this directory, empty or absent, and leave the transcripts there.")  # fmt: skip
+@click.option("--quiet", is_flag=True, help="Only serve; show nothing here.")
+@one_line_errors
+def demo(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Try everything without transcripts: a server over made-up sessions, shown as they happen. Leaves nothing."""
+    from observatory.cli.demo import Options, run
+
+    run(Options(**options))
 
 
 @main.command()

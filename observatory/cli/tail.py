@@ -7,6 +7,7 @@ from typing import Protocol, TextIO, assert_never
 
 import attrs
 
+from observatory.cli.lookup import topics_of
 from observatory.cli.terminal import Printer
 from observatory.client.connection import OpenStream, connect
 from observatory.client.follow import follow
@@ -70,12 +71,14 @@ async def tail(
             while n is None or count < n:
                 item = await items.receive()
                 if was_connected or not (isinstance(item, Connected) and item.recovered):  # at first that is no news
-                    count += _show(item, output, told)
+                    count += show(item, output, told)
                 was_connected |= isinstance(item, Connected)
 
 
 async def run(url: str, topics: Sequence[str], n: int | None, since_seq: int | None, as_json: bool) -> None:
-    """The command: to standard output, and since a seq of the log that the server has now. Raises as `tail`."""
+    """The command: to standard output, and since a seq of the log that the server has now. Raises as `tail`, and
+    UsageError: a topic is the name of nothing."""
+    topics = await topics_of(url, topics)
     since = None if since_seq is None else Position(await epoch_of(url), since_seq)
     await tail(url, topics, n, since, as_json, sys.stdout)
 
@@ -102,7 +105,7 @@ def notice_of(item: Item) -> str | None:
     assert_never(item)
 
 
-def _show(item: Item, output: Output, notices: TextIO) -> bool:
+def show(item: Item, output: Output, notices: TextIO) -> bool:
     """Print an item; True if it was an event and there was something to print."""
     match item:
         case Event():

@@ -6,6 +6,7 @@ never as markup. Whether there is colour at all is rich's decision (terminal, NO
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from typing import Any, TextIO
 
@@ -56,6 +57,19 @@ def line_of(event: Event, projects: Mapping[str, str], zone: tzinfo | None = Non
     return Rendered(when, _place(event.type, data, projects), rows)
 
 
+class PlainConsole(Console):
+    """A console that takes texts as they are, and leaves it to the caller what a reader's going means."""
+
+    def __init__(self, out: TextIO, width: int | None = None) -> None:
+        super().__init__(file=out, width=width, highlight=False, markup=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """rich ends the process with 1; that somebody has seen enough is no failure."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise BrokenPipeError
+
+
 @attrs.define(eq=False)
 class Printer:
     """Prints events to a stream, shortened to the width on a terminal and whole in a pipe."""
@@ -66,7 +80,7 @@ class Printer:
 
     @classmethod
     def to(cls, out: TextIO) -> "Printer":
-        return cls(Console(file=out, highlight=False, markup=False, emoji=False))
+        return cls(PlainConsole(out))
 
     def learn(self, snapshot: Snapshot) -> None:
         """Take over the names of all projects."""

@@ -135,7 +135,7 @@ def open_writer(path: Path, boot_id: str | None) -> sqlite3.Connection:
     try:
         with explained(path):
             db.execute(f"PRAGMA busy_timeout={round(START_PATIENCE * 1000)}")
-            _check_version(db, path)
+            check_version(db, path)
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("PRAGMA wal_autocheckpoint=0")
@@ -149,7 +149,8 @@ def open_writer(path: Path, boot_id: str | None) -> sqlite3.Connection:
     return db
 
 
-def _check_version(db: sqlite3.Connection, path: Path) -> None:
+def check_version(db: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreError when a newer program has written the database."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:
         what = f"{path} was written by a newer Observatory (schema {version}, this one knows {SCHEMA_VERSION})"

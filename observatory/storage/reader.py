@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from observatory.core.events import LogPosition
 from observatory.core.ports import Stored
 from observatory.core.project import Project, update
 from observatory.storage.log import EventLog
-from observatory.storage.opening import connect, explained
+from observatory.storage.opening import DATABASE, check_version, connect, explained
 
 R = TypeVar("R")
 PAGE_EVENTS = 256
@@ -65,22 +66,40 @@ class LogReader:
         return page if not page or page[0].seq == after + 1 else []  # trimmed meanwhile: never skip a seq
 
     def _snapshot(self, limit: int) -> dict[str, Any]:
-        db = self._db
-        db.execute("BEGIN")
-        try:
-            seq = _head(db)
-            projects = db.execute("SELECT body FROM projects ORDER BY last_activity DESC").fetchall()
-            query = "SELECT body FROM conversations ORDER BY updated_at DESC LIMIT ?"
-            conversations = db.execute(query, (limit + 1,)).fetchall()
-        finally:
-            db.execute("COMMIT")
-        decode = msgspec.json.decode
-        return {
-            "projects": [update(None, decode(body, type=Project)) for (body,) in projects],
-            "conversations": [changes(None, decode(body, type=Conversation)) for (body,) in conversations[:limit]],
-            "truncated": len(conversations) > limit,
-            "position": {"epoch": self.position.epoch, "seq": seq},
-        }
+        rows, seq = _rows(self._db, limit)
+        return {**rows, "position": {"epoch": self.position.epoch, "seq": seq}}
+
+
+def at_rest(directory: Path, limit: int) -> dict[str, Any] | None:
+    """A snapshot's rows from a data directory that no server runs on; None if nothing was ever kept there.
+
+    Raises: StoreError.
+    """
+    path = directory / DATABASE
+    if not path.exists():
+        return None
+    with explained(path), closing(connect(path, read_only=True)) as db:
+        db.execute(f"PRAGMA busy_timeout={READ_PATIENCE_MS}")
+        check_version(db, path)
+        return _rows(db, limit)[0] if db.execute("PRAGMA user_version").fetchone() != (0,) else None
+
+
+def _rows(db: sqlite3.Connection, limit: int) -> tuple[dict[str, Any], int]:
+    """Projects and conversations, and the head they belong to."""
+    db.execute("BEGIN")
+    try:
+        seq = _head(db)
+        projects = db.execute("SELECT body FROM projects ORDER BY last_activity DESC").fetchall()
+        query = "SELECT body FROM conversations ORDER BY updated_at DESC LIMIT ?"
+        conversations = db.execute(query, (limit + 1,)).fetchall()
+    finally:
+        db.execute("COMMIT")
+    decode = msgspec.json.decode
+    return {
+        "projects": [update(None, decode(body, type=Project)) for (body,) in projects],
+        "conversations": [changes(None, decode(body, type=Conversation)) for (body,) in conversations[:limit]],
+        "truncated": len(conversations) > limit,
+    }, seq
 
 
 def _head(db: sqlite3.Connection) -> int:

@@ -1,0 +1,42 @@
+"""What the server knows by name: its snapshot, and the topics that a person's words stand for."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from observatory.client.connection import OpenStream, connect
+from observatory.config import directories_here
+from observatory.core.client_items import refused
+from observatory.core.naming import Names, Place, is_name, topic_of
+
+
+async def snapshot(url: str, open_stream: OpenStream | None = None) -> dict[str, Any]:
+    """The data of the server's `snapshot` reply. Raises Unreachable, Refused, Closed."""
+    async with connect(url, open_stream=open_stream) as connection:
+        reply = await connection.request("get_snapshot")
+    if reply.type == "error":
+        raise refused(reply)
+    data: dict[str, Any] = reply.data
+    return data
+
+
+def names_of(data: dict[str, Any]) -> Names:
+    """The names in a snapshot."""
+    return Names(data["projects"], data["conversations"], data["truncated"])
+
+
+def here() -> Place:
+    """Where the user stands. Raises UsageError."""
+    return Place(directories_here(), os.path.realpath)
+
+
+async def topics_of(url: str, typed: Sequence[str], open_stream: OpenStream | None = None) -> tuple[str, ...]:
+    """The topics that are meant. The server is asked only if one of them is a name.
+
+    Raises: UsageError: nothing is called so, or more than one thing. Unreachable, Refused, Closed.
+    """
+    if not any(map(is_name, typed)):
+        return tuple(typed)
+    names = names_of(await snapshot(url, open_stream))
+    place = here()
+    return tuple(topic_of(text, names, place) if is_name(text) else text for text in typed)
