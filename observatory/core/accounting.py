@@ -1,7 +1,7 @@
 """Does the archive account for every byte of a file? Its records against the file, as a partition of the bytes.
 
-What lies between records may only be newlines, blanks, CR, NUL, or the BOM at the file's start; what lies behind the last
-newline is the torn tail. Everything else is a finding. Source: transcripts.md W9, R8; docs/operations.md, Doctor.
+What lies between records may only be newlines, blanks, CR, NUL, or the BOM at the file's start; what lies behind the
+last newline is the torn tail. Everything else is a finding. Source: transcripts.md W9, R8; docs/operations.md, Doctor.
 """
 
 from collections.abc import Callable, Iterable
