@@ -54,7 +54,7 @@ async def serve(config: Config, on_ready: Callable[[Ready], None]) -> None:
     lock = DirectoryLock(config.data_dir)
     try:
         listeners = await listen(config.host, config.port)
-        event_log = EventLog(config.data_dir, _boot_id())
+        event_log = EventLog(config.data_dir, boot_id())
         reader = LogReader(event_log)
         try:
             await Node(config, event_log, reader, min(config.max_clients, fds - FD_RESERVE)).run(
@@ -88,7 +88,8 @@ def raise_fd_limit() -> int:
     return hard
 
 
-def _boot_id() -> str | None:
+def boot_id() -> str | None:
+    """Tells one start of the machine from the next; None when the system does not say."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:

@@ -262,9 +262,16 @@ def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
 
 
 def load_flags(flags: Mapping[str, Any]) -> Config:
-    """The Config of flags and defaults alone: what is left when the file or the environment is at fault."""
+    """The Config of flags and defaults alone: what is left when the file, the environment or a default root is at
+    fault. Raises UsageError when it is the flags."""
     plain = {key: os.environ[key] for key in ("HOME", "XDG_CONFIG_HOME") if key in os.environ}
-    return load(flags, plain | {"OBSERVATORY_CONFIG": os.devnull})
+    plain["OBSERVATORY_CONFIG"] = os.devnull
+    try:
+        return load(flags, plain)
+    except UsageError:
+        if "roots" in flags:
+            raise
+        return attrs.evolve(load({**flags, "roots": (f"{os.devnull}/projects",)}, plain), roots=())
 
 
 def _platform_data_dir() -> Path:

@@ -35,7 +35,15 @@ LAW: dict[str, set[str]] = {
         "observatory.sinks",
         "observatory.engines",
     },
-    "observatory.cli": {*BASE, "observatory.app", "observatory.config", "observatory.client", "observatory.storage"},
+    "observatory.doctor": {*BASE, "observatory.config", "observatory.storage"},  # beside app: it knows parts, runs none
+    "observatory.cli": {
+        *BASE,
+        "observatory.app",
+        "observatory.doctor",
+        "observatory.config",
+        "observatory.client",
+        "observatory.storage",
+    },
 }
 ACTORS_MAY_IMPORT = {"trio", "attrs", "watchfiles", "inotify_simple", "actors"}
 
