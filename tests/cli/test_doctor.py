@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import signal
 import socket
 from pathlib import Path
 
 import pytest
+import trio
 from click.testing import CliRunner, Result
 
 from observatory.cli.doctor_report import finding_lines, summary, table, verdict
@@ -118,15 +120,12 @@ def test_deep_has_sqlite_check_everything(tmp_path: Path) -> None:
 
 
 async def test_beside_a_running_server(tmp_path: Path) -> None:
-    """Not in a task of its own: the command blocks this loop, the server is another process."""
     root, data = tmp_path / "projects", tmp_path / "data"
     (root / "-w").mkdir(parents=True)
     (root / "-w" / "a.jsonl").write_bytes(prompt(1) + b"\n")
     async with serving(root, data) as server:
         port = int(server.url.rpartition(":")[2].partition("/")[0])
-        done = CliRunner().invoke  # in a thread: trio.run must not nest
-        import trio
-
+        done = CliRunner().invoke  # in a thread: the command has a trio.run of its own
         arguments = ["doctor", "--root", str(root), "--data-dir", str(data), "--port", str(port), "--json"]
         result = await trio.to_thread.run_sync(done, main, arguments)
         assert result.exit_code == 0, result.output
@@ -135,11 +134,11 @@ async def test_beside_a_running_server(tmp_path: Path) -> None:
         assert (level, server.url in text, str(server.pid) in text) == ("ok", True, True)
         account = await trio.to_thread.run_sync(done, main, [*arguments[:5], "--account"])
         assert account.exit_code == 0, account.output
-        os.kill(server.pid, 19)  # SIGSTOP: it holds the directory and says nothing
+        os.kill(server.pid, signal.SIGSTOP)  # it holds the directory and says nothing
         try:
             result = await trio.to_thread.run_sync(done, main, arguments)
         finally:
-            os.kill(server.pid, 18)
+            os.kill(server.pid, signal.SIGCONT)
         assert result.exit_code == 1
         assert "does not answer: no answer in 3 s" in findings(result)["server"][0][1]
 
@@ -214,4 +213,7 @@ def test_an_account_of_nothing() -> None:
     totals = Totals()
     totals.add(FileAccount("/gone", "gone"))
     assert list(table(totals)) == ["all  0 bytes"]
-    assert verdict(totals) == "ok    every byte of 0 files is accounted for: 0 bytes, 0 records, 1 file gone from the disk and kept"
+    assert (
+        verdict(totals)
+        == "ok    every byte of 0 files is accounted for: 0 bytes, 0 records, 1 file gone from the disk and kept"
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from observatory.core.finding import Some
+from observatory.core.finding import NONE, Some
 from observatory.doctor.walk import existing, transcripts, walk
 
 NOW = 1_795_381_200.0
@@ -30,7 +30,7 @@ def test_transcripts_are_counted_and_nothing_else(tmp_path: Path) -> None:
     facts, found = walk(str(tmp_path), NOW)
     assert (facts.transcripts, facts.bytes, facts.watches, facts.coarse) == (2, 6, 5, 1)
     assert (facts.oldest_ns, facts.newest_ns) == (round((NOW - 9.5) * 1e9), round((NOW - 5) * 1e9))
-    assert not (facts.loops or facts.special or facts.closed_files or facts.closed_directories or facts.future)
+    assert {facts.loops, facts.special, facts.closed_files, facts.closed_directories, facts.future} == {NONE}
     assert {Path(path).name for path in found} == {"a.jsonl", "agent-1.jsonl"}
 
 
