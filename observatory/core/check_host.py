@@ -46,7 +46,7 @@ class ServerFacts:
 
 @attrs.frozen
 class ConfigFacts:
-    """Where settings come from. error: why the file or the environment cannot be used."""
+    """Where settings come from. error: why the file or a variable cannot be used."""
 
     file: str
     exists: bool
@@ -64,7 +64,9 @@ def judge_config(facts: ConfigFacts) -> list[Finding]:
         cure = "correct it; until then no server starts, and what follows is about the defaults"
         found.append(Finding("fail", "config", facts.error, cure))
     else:
-        given = ", ".join(f"{name} from {where}" for name, where in facts.given)
+        places = dict.fromkeys(where for _, where in facts.given)
+        names = {place: ", ".join(name for name, where in facts.given if where == place) for place in places}
+        given = "; ".join(f"{named} from {place}" for place, named in names.items())
         file = facts.file if facts.exists else f"{facts.file} does not exist"
         found.append(Finding("ok", "config", f"{file}; {given or 'all settings are defaults'}"))
     cure = "see docs/operations.md, Settings"
