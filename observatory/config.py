@@ -162,6 +162,39 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> 
     return Config(**values)
 
 
+@attrs.frozen
+class Origins:
+    """Where settings come from. given: setting and place; what is not named has its default. unknown: variables of
+    ours that are no setting."""
+
+    file: Path
+    exists: bool
+    given: dict[str, str]
+    unknown: tuple[str, ...]
+    claude_config_dir: str | None
+
+
+def origins(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Origins:
+    """For `observatory doctor`: what `load` would take from where. A file that cannot be used counts as empty."""
+    env = os.environ if environ is None else environ
+    file = config_file(env)
+    try:
+        stored = _read_toml(file, "OBSERVATORY_CONFIG" in env)
+    except UsageError:
+        stored = {}
+    given = {}
+    for setting in SETTINGS:
+        if setting.name in flags:
+            given[setting.name] = "the command line"
+        elif env.get(setting.variable):
+            given[setting.name] = setting.variable
+        elif setting.name in stored:
+            given[setting.name] = file.name
+    variables = {setting.variable for setting in SETTINGS} | {"OBSERVATORY_CONFIG"}
+    unknown = sorted(name for name in env if name.startswith("OBSERVATORY_") and name not in variables)
+    return Origins(file, file.is_file(), given, tuple(unknown), env.get("CLAUDE_CONFIG_DIR") or None)
+
+
 def config_file(environ: Mapping[str, str]) -> Path:
     """Where settings are kept."""
     given = environ.get("OBSERVATORY_CONFIG")
@@ -241,6 +274,19 @@ def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
             except ValueError as error:
                 raise UsageError(f"{where} {error}") from None
     return _platform_data_dir()
+
+
+def load_flags(flags: Mapping[str, Any]) -> Config:
+    """The Config of flags and defaults alone: what is left when the file, the environment or a default root is at
+    fault. Raises UsageError when it is the flags."""
+    plain = {key: os.environ[key] for key in ("HOME", "XDG_CONFIG_HOME") if key in os.environ}
+    plain["OBSERVATORY_CONFIG"] = os.devnull
+    try:
+        return load(flags, plain)
+    except UsageError:
+        if "roots" in flags:
+            raise
+        return attrs.evolve(load({**flags, "roots": (f"{os.devnull}/projects",)}, plain), roots=())
 
 
 def _platform_data_dir() -> Path:

@@ -26,13 +26,12 @@ from observatory.core.topics import EVERYONE, members
 from observatory.ingest.actor import Ingest, Journey
 from observatory.storage.committer import Committer
 from observatory.storage.log import EventLog, Retention
-from observatory.storage.opening import DirectoryLock, explain
+from observatory.storage.opening import DirectoryLock, boot_id, explain
 from observatory.storage.reader import LogReader
 from observatory.telemetry.trace import LatencyTrace, Stamps
 
 log = structlog.get_logger()
 ROUTER_INBOX = 64  # commits and requests that may wait for the Router; beyond, the ingest waits
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def now_ms() -> int:
@@ -88,7 +87,7 @@ class FileMonitor:
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         with _held(self._given_lock, self.data_dir) as self._lock, alone():
-            event_log = EventLog(self.data_dir, _boot_id())
+            event_log = EventLog(self.data_dir, boot_id())
             try:
                 self.events = LogReader(event_log)
                 try:
@@ -188,10 +187,3 @@ def first_of(errors: BaseExceptionGroup[sqlite3.Error]) -> sqlite3.Error:
         error = error.exceptions[0]
     assert isinstance(error, sqlite3.Error)
     return error
-
-
-def _boot_id() -> str | None:
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return None

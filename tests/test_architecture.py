@@ -38,9 +38,11 @@ LAW: dict[str, set[str]] = {
         "observatory.sinks",
         "observatory.engines",
     },
+    "observatory.doctor": {*BASE, "observatory.config", "observatory.storage"},  # beside app: it knows parts, runs none
     "observatory.cli": {
         *BASE,
         "observatory.app",
+        "observatory.doctor",
         "observatory.config",
         "observatory.client",
         "observatory.storage",

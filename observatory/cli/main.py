@@ -170,6 +170,24 @@ def demo(**options: Any) -> None:  # noqa: ANN401 - the options above
 
 
 @main.command()
+@click.option("--root", "roots", multiple=True, metavar="DIR",
+              help="A Claude config directory, or its projects/ directory; repeatable.")  # fmt: skip
+@click.option("--data-dir", metavar="DIR", help="Where the log and the archive are kept.")
+@click.option("--port", help="The port that a server shall listen on.  [default: 8765]")
+@click.option("--account", is_flag=True, help="Compare the archive with every file instead, byte by byte.")
+@click.option("--deep", is_flag=True, help="Have SQLite check the whole database too.")
+@click.option("--json", "as_json", is_flag=True, help="Everything found as JSON.")
+@one_line_errors
+def doctor(account: bool, deep: bool, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - the options above
+    """Find what is wrong with this set-up, and say how to cure it. Changes nothing."""
+    from observatory.cli import doctor as command
+
+    given = {name: value for name, value in flags.items() if value not in (None, ())}
+    well = command.account(given, as_json) if account else command.check(given, as_json, deep=deep)
+    sys.exit(0 if well else EXIT_FAILURE)
+
+
+@main.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @one_line_errors
 def trace(files: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from observatory.core.usage import Usage
 Found = dict[str, Any]
 
 ERROR_BYTES = 1024  # how much of an unreadable line is shown; the rest is in the file
+OVERSIZE = "oversize line"  # why a line beyond the cap is an error
 SYNTHETIC = "<synthetic>"  # the model of messages that no model wrote
 # Types without uuid that only Claude Code writes: with a sessionId they prove the file (R15).
 METADATA_TYPES = frozenset(

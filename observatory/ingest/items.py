@@ -7,7 +7,7 @@ import attrs
 from observatory.core import usage
 from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord
 from observatory.core.lines import BOM, Line, trimmed
-from observatory.core.transcript import Malformed, Record, malformed, parse
+from observatory.core.transcript import OVERSIZE, Malformed, Record, malformed, parse
 from observatory.core.usage import Usage
 from observatory.ingest.generations import NOTHING_KNOWN, Known
 from observatory.ingest.reading import Oversize
@@ -53,7 +53,7 @@ def items_of(source: SourceRow, lines: tuple[Line | Oversize, ...], known: Known
 
 def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
     if isinstance(line, Oversize):
-        return [(malformed(line.offset, line.length, "oversize line", line.head), line.head)]
+        return [(malformed(line.offset, line.length, OVERSIZE, line.head), line.head)]
     values = parse(line)
     if len(values) == 1 and values[0].offset == line.offset:
         return [(values[0], line.data)]

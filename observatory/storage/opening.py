@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 MIGRATIONS: dict[int, str] = {}  # version → SQL that leads from it to the next one
 START_PATIENCE = 5.0  # seconds to wait at the start for another program's lock
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CURES = {
     sqlite3.SQLITE_BUSY: ("is locked by another program", "close the program that has it open, then start again"),
     sqlite3.SQLITE_LOCKED: ("is locked by another program", "close the program that has it open, then start again"),
@@ -83,6 +84,14 @@ def running(directory: Path) -> Running | None:
     except (OSError, ValueError):
         return None
     return None
+
+
+def boot_id() -> str | None:
+    """Tells one start of the machine from the next; None when the system does not say."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return None
 
 
 class DirectoryLock:
