@@ -96,5 +96,14 @@ def cpu_seconds(pid: int) -> float:
 
 def rss_kb(pid: int) -> int:
     """Resident memory in KiB."""
+    return _status_kb(pid, "VmRSS")
+
+
+def peak_kb(pid: int) -> int:
+    """The most memory that was ever resident, in KiB."""
+    return _status_kb(pid, "VmHWM")
+
+
+def _status_kb(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
