@@ -93,7 +93,21 @@ def measure(opts: argparse.Namespace) -> dict[str, Any]:
 def profile(pid: int, opts: argparse.Namespace) -> "subprocess.Popen[bytes]":
     """py-spy, when it is asked for and installed, samples the server in the middle of the time."""
     spy = Path(sys.executable).with_name("py-spy")
-    argv = [spy, "record", "-p", pid, "-o", opts.profile, "-f", "raw", "-r", 200, "-d", max(1, int(opts.seconds // 2))]
+    argv = [
+        spy,
+        "record",
+        "-p",
+        pid,
+        "-o",
+        opts.profile,
+        "-f",
+        "raw",
+        "--gil",
+        "-r",
+        200,
+        "-d",
+        max(1, int(opts.seconds // 2)),
+    ]
     return subprocess.Popen([str(word) for word in argv], stdout=subprocess.DEVNULL)
 
 
