@@ -152,7 +152,7 @@ def _record(found: Found, offset: int, length: int, data: bytes, notes: list[str
     raw = found if kind == "other" and type_ != "bridge-session" else None
     return Record(  # positional, in the order of the class: this is the hot path
         offset, length, type_, _subtype(found, type_, notes), kind, uuid, parent_uuid, session_id, agent_id,
-        cwd, git_branch, version, stamp and _timestamp(stamp, notes), _flag(found, "isSidechain", notes), is_meta,
+        cwd, git_branch, version, _timestamp(stamp, notes), _flag(found, "isSidechain", notes), is_meta,
         text, raw, message, _usage(found, type_, message, notes),
         _title(found, type_, kind, text, message, leaf_uuid), leaf_uuid, request_id, tuple(notes),
         _recognised(found, type_, session_id, leaf_uuid),
@@ -167,7 +167,9 @@ def _flag(found: Found, key: str, notes: list[str]) -> bool:
     return value is True
 
 
-def _timestamp(stamp: str, notes: list[str]) -> str | None:
+def _timestamp(stamp: str | None, notes: list[str]) -> str | None:
+    if stamp is None:
+        return None
     moment = instant(stamp)
     if moment != stamp:
         notes.append("timestamp")

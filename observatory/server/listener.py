@@ -8,22 +8,21 @@ from typing import Any
 import attrs
 import structlog
 import trio
-from trio_websocket import ConnectionClosed, wrap_server_stream
-from wsproto.utilities import LocalProtocolError
+from trio_websocket import WebSocketConnection
 
-from actors.sender import OutboxLimits, Sender, Stalled
+from actors.sender import OutboxLimits
 from observatory.core.closing import CloseCode
 from observatory.core.errors import WorldError
 from observatory.core.handshake import Accepted, Head, Policy, Refused, check
 from observatory.core.replies import PROTOCOL
 from observatory.core.topics import LEGACY_TOPICS
 from observatory.server import upgrade
-from observatory.server.transport import ControlStream, SocketTransport
-from observatory.server.websocket import ABNORMAL, Connection, Services
+from observatory.server.transport import ControlStream
+from observatory.server.websocket import Connection, Services
+from observatory.server.wire import ABNORMAL, put_together
 
 log = structlog.get_logger()
 BACKLOG = 4096  # connections the kernel holds until they are accepted: a whole team reconnecting at once
-RECEIVE_BYTES = 4096
 SHUTDOWN_RECONNECT_MS = (500, 6000)
 
 
@@ -102,48 +101,25 @@ class WebSocketServer:
 
     async def _run(self, stream: trio.SocketStream, accepted: Accepted, head: bytes, rest: bytes) -> None:
         connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services)
-        transport = SocketTransport(stream)
-        connection.sender = sender = Sender(transport, self.outbox, connection, self.on_written)
-        wire = ControlStream(stream, sender, head, rest, self.services.timing.close_timeout)
+        close_seconds, limit = self.services.timing.close_timeout, self.services.limits.message_bytes
+        wire = put_together(stream, (head, rest), connection, self.outbox, self.on_written, close_seconds)
+        connection.sender = wire.sender
         topics = (accepted.topics or LEGACY_TOPICS) if accepted.legacy else accepted.topics
-        code = ABNORMAL
+
+        async def converse(ws: WebSocketConnection, control: ControlStream) -> int:
+            if self.draining:
+                connection.close_soon(CloseCode.RESTART, "server is going down")
+            return await connection.serve(ws, control, topics)
+
         self.counters.accepted += 1
         self.connections[connection] = None
         try:
-            async with trio.open_nursery() as tasks:
-                tasks.start_soon(wire.drain)
-                code = await self._converse(connection, wire, topics)
-                if code != ABNORMAL and not sender.broken:
-                    await upgrade.linger(stream)
-                tasks.cancel_scope.cancel()
-        except* Stalled:
-            code = CloseCode.STALLED
-        except* (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
-            code = ABNORMAL
+            code = await wire.run(converse, limit, None if accepted.legacy else PROTOCOL)
         finally:
-            transport.close()
+            wire.close()
             del self.connections[connection]
             self._all_gone.set()
-        self._count_end(connection, int(code))
-
-    async def _converse(self, connection: Connection, wire: ControlStream, topics: frozenset[str] | None) -> int:
-        code = ABNORMAL
-        try:
-            async with trio.open_nursery() as reading:
-                limit = self.services.limits.message_bytes
-                request = await wrap_server_stream(
-                    reading, wire, message_queue_size=1, max_message_size=limit, receive_buffer_size=RECEIVE_BYTES
-                )
-                ws = await request.accept(subprotocol=None if connection.legacy else PROTOCOL)
-                if self.draining:
-                    connection.close_soon(CloseCode.RESTART, "server is going down")
-                code = await connection.serve(ws, wire, topics)
-                reading.cancel_scope.cancel()
-        except* ConnectionClosed:  # the peer went before it had its answer
-            pass
-        except* LocalProtocolError:  # trio-websocket answers a frame that crossed its own close
-            code = CloseCode.TOO_BIG
-        return code
+        self._count_end(connection, code)
 
     def _count_end(self, connection: Connection, code: int) -> None:
         if code in (ABNORMAL, CloseCode.STALLED):

@@ -24,9 +24,9 @@ from observatory.core.replies import Timing, WireLimits
 from observatory.core.requests import RequestId
 from observatory.core.topics import EVERYONE, meet
 from observatory.server.transport import ControlStream
+from observatory.server.wire import answer_close
 
 log = structlog.get_logger()
-ABNORMAL = 1006  # the connection ended without a close frame; never on the wire
 MAX_REPLIES_WAITING = 64  # then the server stops reading this connection until they drain
 OVERSLEPT = 0.05  # seconds; whoever wakes later than that must not blame the client for its silence
 CONTROL_PING = b"\x89\x00"  # every WebSocket library answers it
@@ -109,10 +109,7 @@ class Connection:
 
     async def _end(self, ws: WebSocketConnection, stream: ControlStream) -> int:
         if self._close is None:
-            assert ws.closed is not None
-            if ws.closed.code != ABNORMAL:  # the peer's code, echoed already, or a bad frame that trio-websocket found
-                await stream.say_goodbye(ws.closed.code, ws.closed.reason or "")
-            return int(ws.closed.code)
+            return await answer_close(ws, stream)
         close = self._close
         log.info("client.closing", client=self.client_id, code=int(close.code), reason=close.reason)
         if self._last_words is not None:

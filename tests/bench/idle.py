@@ -6,7 +6,6 @@ The clients are subscribed to everything and answer pings; one round of pings fa
 """
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -16,46 +15,13 @@ from tests.bench.facts import emit, parser, told
 from tests.bench.figures import table
 from tests.bench.latency_run import ours
 from tests.bench.processes import cpu_seconds, environment, rss_kb, running
-from tests.bench.transcript import Conversation
-from tests.bench.wire import Audience, Refused
+from tests.bench.status import wait_for_history
+from tests.bench.transcript import write_history
+from tests.bench.wire import Audience
 from tests.running import free_port
 
-FOLDERS = 20
-LINES = 12  # in each file
 PING_AT = 25.0  # seconds after its connection a client is pinged first: the default of --ping-seconds
 BEFORE_PING = 0.5  # share of the time measured that lies before the pings
-HISTORY_SECONDS = 120.0
-STATUS = b'{"id":2,"type":"get_status"}'
-
-
-def write_history(home: Path, files: int) -> None:
-    """Conversations in FOLDERS projects."""
-    for number in range(files):
-        conversation = Conversation(number, cwd=f"/home/dev/project{number % FOLDERS:02}")
-        folder = home / ".claude/projects" / conversation.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = [conversation.prompt(), *(conversation.answer() for _ in range(LINES - 1))]
-        (folder / f"{conversation.session_id}.jsonl").write_bytes(b"".join(lines))
-
-
-def wait_for_history(port: int, files: int) -> None:
-    """Ask for the status until every file is read. Raises Refused."""
-    end = time.monotonic() + HISTORY_SECONDS
-    while time.monotonic() < end:
-        asking = Audience(port, 1, "observatory.v1", STATUS)
-        try:
-            for _, _, text in asking.frames(time.perf_counter() + 1.0):
-                message = json.loads(text)
-                if message["type"] == "status":
-                    gauges = message["data"]["gauges"]
-                    waiting = gauges["history_waiting"] + gauges["sources_waiting"]
-                    if gauges["sources"] >= files and not waiting:
-                        return
-                    break
-        finally:
-            asking.close()
-        time.sleep(0.3)
-    raise Refused(f"the history was not read in {HISTORY_SECONDS:.0f} s")
 
 
 def watch(audience: Audience, seconds: float) -> int:

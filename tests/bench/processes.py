@@ -96,5 +96,19 @@ def cpu_seconds(pid: int) -> float:
 
 def rss_kb(pid: int) -> int:
     """Resident memory in KiB."""
+    return _status_kb(pid, "VmRSS")
+
+
+def peak_kb(pid: int) -> int:
+    """The most memory that was ever resident, in KiB."""
+    return _status_kb(pid, "VmHWM")
+
+
+def _status_kb(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def reset_peak(pid: int) -> None:
+    """Have `peak_kb` count from now on; see clear_refs in proc(5)."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")

@@ -3,6 +3,7 @@
 import json
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,11 @@ TEXT = (
     " lines renamed files and rotated logs before we change how the index is built let me look at the module first"
 )
 WORDS = TEXT.split()
+FOLDERS = 20  # projects of a history
 
 
-def _now() -> str:
+def now() -> str:
+    """The time of day as Claude Code writes it."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -77,10 +80,26 @@ class Conversation:
             "type": kind,
         }
         self._parent = uuid
-        return json.dumps({**head, **body, "uuid": uuid, "timestamp": _now()}, separators=(",", ":")).encode() + b"\n"
+        return json.dumps({**head, **body, "uuid": uuid, "timestamp": now()}, separators=(",", ":")).encode() + b"\n"
 
     def _text(self, mark: str, words: int) -> str:
         return " ".join([*([mark] if mark else []), *self._random.choices(WORDS, k=words)])
 
     def _uuid(self) -> str:
         return str(UUID(int=self._random.getrandbits(128), version=4))
+
+
+def project_of(number: int) -> str:
+    """The directory in which a history's conversation works."""
+    return f"/home/dev/project{number % FOLDERS:02}"
+
+
+def write_history(home: Path, files: int, lines: int = 12, *, torn: frozenset[int] = frozenset()) -> None:
+    """Conversations in FOLDERS projects, their numbers as seeds. torn: those whose last line lacks its newline."""
+    for number in range(files):
+        conversation = Conversation(number, cwd=project_of(number))
+        folder = home / ".claude/projects" / conversation.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        text = b"".join([conversation.prompt(), *(conversation.answer() for _ in range(lines - 1))])
+        path = folder / f"{conversation.session_id}.jsonl"
+        path.write_bytes(text[:-1] if number in torn else text)

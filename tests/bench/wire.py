@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -57,9 +57,11 @@ class Ear:
 
 
 class Audience:
-    """`count` clients of one server; every one says `hello` after the upgrade, if given."""
+    """`count` clients of one server; every one says `hello` after the upgrade, if given; of several each its own."""
 
-    def __init__(self, port: int, count: int, subprotocol: str | None = None, hello: bytes | None = None) -> None:
+    def __init__(
+        self, port: int, count: int, subprotocol: str | None = None, hello: bytes | Sequence[bytes] | None = None
+    ) -> None:
         self.pings = 0
         self._poll = select.epoll()
         self._ears: dict[int, Ear] = {}
@@ -67,7 +69,7 @@ class Audience:
         for number in range(count):
             ear = _connect(port, number, subprotocol)
             if hello is not None:
-                ear.socket.sendall(masked(TEXT, hello))
+                ear.socket.sendall(masked(TEXT, hello if isinstance(hello, bytes) else hello[number]))
             self._ears[ear.socket.fileno()] = ear
             self._poll.register(ear.socket, select.EPOLLIN)
 

@@ -185,6 +185,7 @@ def test_content_of_any_shape_is_a_message(
         ({"isMeta": 0}, "isMeta"),
         ({"timestamp": 5}, "timestamp"),
         ({"timestamp": "then"}, "timestamp"),
+        ({"timestamp": ""}, "timestamp"),  # passed for a time, and ended the server at this line at every start
         ({"leafUuid": 5}, "leafUuid"),
         ({"subtype": 5}, "subtype"),
     ],
