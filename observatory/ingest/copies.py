@@ -26,17 +26,22 @@ class Copies:
 
     store: FirstHolder
     covered_from: str
-    _met: dict[str, None] = attrs.field(factory=dict)  # uuids, oldest first
+    _met: set[str] = attrs.field(factory=set)  # uuids since `_met_since`
+    _met_before: set[str] = attrs.field(factory=set)  # … and those of the time before
+    _met_since: str = attrs.field(init=False)
     _unkeyed: list[tuple[bytes, int]] = attrs.field(factory=list)  # (body, source id)
     _changed: dict[int, int] = attrs.field(factory=dict)  # copy key → source id: what the store lacks
 
+    def __attrs_post_init__(self) -> None:
+        self._met_since = self.covered_from
+
     def is_copy(self, uuid: str, stamp: str | None, body: bytes, source_id: int) -> bool:
         """Whether another source held this line before. stamp: the line's own time."""
-        if uuid not in self._met and stamp is not None and stamp >= self.covered_from:
-            self._met[uuid] = None
+        met = uuid in self._met or uuid in self._met_before
+        self._met.add(uuid)
+        if not met and stamp is not None and stamp >= self.covered_from:
             self._unkeyed.append((body, source_id))
             return False
-        self._met[uuid] = None
         key = copy_key(body)
         if key is None:
             return False
@@ -48,14 +53,13 @@ class Copies:
             holder = self._changed[key] = source_id
         return holder != source_id
 
-    def take(self, covered_from: str) -> dict[int, int]:
-        """What the store lacks. covered_from: from when on memory is complete if the oldest are forgotten now."""
+    def take(self, now: str) -> dict[int, int]:
+        """What the store lacks. now: RFC 3339; lines met from now on are stamped later than what was met before."""
         self._key_all()
         changed, self._changed = self._changed, {}
-        if len(self._met) > REMEMBERED:
-            for uuid in list(self._met)[: REMEMBERED // 2]:
-                del self._met[uuid]
-            self.covered_from = covered_from
+        if len(self._met) > REMEMBERED // 2:  # of lines that wait to be read some are older than this moment
+            self.covered_from, self._met_since = self._met_since, now
+            self._met, self._met_before = set(), self._met
         return changed
 
     def _key_all(self) -> None:

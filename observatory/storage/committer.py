@@ -17,6 +17,7 @@ from observatory.storage.opening import connect, explained
 
 log = structlog.get_logger()
 SLOW_COMMIT = 0.010  # seconds; after one such commit the next go to a thread, so that clients and pings do not wait
+SLOW_ROW = 0.0002  # … and so much more for each of its records and events: a large one is slow for a reason
 CALM_COMMITS = 20  # fast commits in a row after which they come back to the loop
 CHECKPOINT_EVERY = 1.0
 TRIM_EVERY = 10.0
@@ -40,6 +41,7 @@ class Committer:
         self._lock = trio.Lock()
         self._busy = False  # the lock's holder is at work: not now, on the loop
         self._limiter = trio.CapacityLimiter(1)
+        self._checkpoint_limiter = trio.CapacityLimiter(1)  # its own: a commit must not wait behind one
         self._in_thread = 0  # commits still to be made in the thread
         self._checkpointed_head = event_log.position.head
 
@@ -49,7 +51,7 @@ class Committer:
             return None
         start = time.perf_counter()
         events = self._log.append(batch, self._wall_ms())
-        if time.perf_counter() - start > SLOW_COMMIT:
+        if _was_slow(start, batch):
             self._in_thread = CALM_COMMITS
         return events
 
@@ -62,8 +64,7 @@ class Committer:
         async with self._turn():
             start = time.perf_counter()
             events = await trio.to_thread.run_sync(self._log.append, batch, self._wall_ms(), limiter=self._limiter)
-            slow = time.perf_counter() - start > SLOW_COMMIT
-            self._in_thread = CALM_COMMITS if slow else max(0, self._in_thread - 1)
+            self._in_thread = CALM_COMMITS if _was_slow(start, batch) else max(0, self._in_thread - 1)
             return events
 
     @asynccontextmanager
@@ -109,11 +110,18 @@ class Committer:
     async def _checkpoint(self) -> None:
         path = self._log.path
         wal = path.with_name(path.name + "-wal")
+        await self._checkpoint_in_thread("PASSIVE")
         if wal.exists() and wal.stat().st_size > WAL_BOUND:
-            async with self._turn():
-                await trio.to_thread.run_sync(_checkpoint, path, "RESTART", limiter=self._limiter)
-        else:
-            await trio.to_thread.run_sync(_checkpoint, path, "PASSIVE", limiter=self._limiter)
+            await self._checkpoint_in_thread("PASSIVE")  # what came during the first one
+            async with self._turn():  # … and during the second: little, so that commits wait for a short time only
+                await self._checkpoint_in_thread("RESTART")
+
+    async def _checkpoint_in_thread(self, mode: str) -> None:
+        await trio.to_thread.run_sync(_checkpoint, self._log.path, mode, limiter=self._checkpoint_limiter)
+
+
+def _was_slow(start: float, batch: Batch) -> bool:
+    return time.perf_counter() - start > SLOW_COMMIT + SLOW_ROW * (len(batch.records) + len(batch.drafts))
 
 
 def _checkpoint(path: Path, mode: str) -> None:

@@ -109,10 +109,14 @@ def test_memory_is_bounded_and_the_store_answers_for_what_is_forgotten(monkeypat
     monkeypatch.setattr(module, "REMEMBERED", 10)
     store = Store()
     copies = Copies(store, FRESH)
-    for number in range(11):
+    moments = ["2026-11-22T21:05:00.000Z", "2026-11-22T21:06:00.000Z"]
+    for number in range(12):
         copies.is_copy(f"u{number}", FRESH, body(f"u{number}"), 1)
-    later = "2026-11-22T21:05:00.000Z"
-    store.holders |= copies.take(later)
-    assert copies.covered_from == later
+        if number % 6 == 5:
+            store.holders |= copies.take(moments[number // 6])
+    assert copies.covered_from == moments[0]  # when the first of those that are remembered was met
+    asked = store.asked
+    assert not copies.is_copy("u20", moments[0], body("u20"), 2)
+    assert store.asked == asked
     assert copies.is_copy("u0", FRESH, body("u0"), 2)
     assert copies.is_copy("u10", FRESH, body("u10"), 2)
