@@ -5,6 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import attrs
+import structlog
 
 from observatory.core import identity, topics
 from observatory.core.batch import Batch, Flag, SourceRow
@@ -19,6 +20,7 @@ from observatory.ingest.items import Item, public_id
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.projects import Moments, project_for, upgrade
 
+log = structlog.get_logger()
 FileEvent = Literal["created", "modified", "deleted"]
 
 
@@ -135,7 +137,7 @@ class Books:
             folded = attrs.evolve(folded, file_path=source.path)
         for item in entry.items:
             if isinstance(item.value, Record) and not item.flags & Flag.KNOWN:
-                folded = self._apply(folded, source, item, item.value, now)
+                folded = self._applied(folded, source, item, item.value, now)
         self.ledger.put_conversation(folded)
         project = self.ledger.project(folded.project_id)
         if project is not None and folded.updated_at > project.last_activity:
@@ -147,6 +149,15 @@ class Books:
             live_projects.add(folded.project_id)
         if any(item.flags & Flag.BACKFILL for item in entry.items):
             self.unannounced.add(folded.project_id)
+
+    def _applied(
+        self, conversation: Conversation, source: SourceRow, item: Item, record: Record, now: str
+    ) -> Conversation:
+        try:
+            return self._apply(conversation, source, item, record, now)
+        except Exception:  # a defect of ours costs the row this one record's effect; the next start would meet it again
+            log.exception("line.failed", path=source.path, offset=record.offset, length=record.length)
+            return conversation
 
     def _apply(
         self, conversation: Conversation, source: SourceRow, item: Item, record: Record, now: str

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import attrs
+import structlog
 
 from observatory.core import usage
 from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord
@@ -12,6 +13,7 @@ from observatory.core.usage import Usage
 from observatory.ingest.generations import NOTHING_KNOWN, Known
 from observatory.ingest.reading import Oversize
 
+log = structlog.get_logger()
 Value = Record | Malformed
 NOT_LIVE = Flag.BACKFILL | Flag.COPY | Flag.KNOWN
 IsCopy = Callable[[str, str | None, bytes, int], bool]  # (uuid, stamp, body, source id) → another file held it first
@@ -54,11 +56,19 @@ def items_of(source: SourceRow, lines: tuple[Line | Oversize, ...], known: Known
 def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
     if isinstance(line, Oversize):
         return [(malformed(line.offset, line.length, OVERSIZE, line.head), line.head)]
-    values = parse(line)
+    values = _parsed(line)
     if len(values) == 1 and values[0].offset == line.offset:
         return [(values[0], line.data)]
     start = line.offset + (len(BOM) if line.length - len(line.data) >= len(BOM) else 0)
     return [(v, line.data[v.offset - start : v.offset - start + v.length]) for v in values]
+
+
+def _parsed(line: Line) -> tuple[Value, ...]:
+    try:
+        return parse(line)
+    except Exception:  # a defect of ours costs this one line its meaning; the next start would meet it again
+        log.exception("line.failed", offset=line.offset, length=line.length)
+        return (malformed(line.offset, line.length, "not understood", line.data),)
 
 
 def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: IsCopy) -> int:
@@ -82,7 +92,7 @@ def is_nul(line: Line) -> bool:
 
 def stored_item(record: StoredRecord) -> Item:
     """A record of the archive, as it was when it was read."""
-    values = parse(Line(record.offset, len(record.body), record.body))
+    values = _parsed(Line(record.offset, len(record.body), record.body))
     value = values[0] if values else malformed(record.offset, len(record.body), "nul", record.body)
     return Item(value, record.body, record.line, record.span, record.flags, stored=True)
 

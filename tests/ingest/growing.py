@@ -16,7 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.watcher import FileChanged
 from observatory.ingest import actor
-from tests.ingest.stage import NOW, Stage, of
+from tests.ingest.stage import NOW, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = Path(os.environ.get("OBSERVATORY_SAMPLES", ROOT.parent / "shared" / "transcripts")).resolve()
@@ -90,7 +90,9 @@ async def _grow(directory: Path, files: list[Path], sizes: Sizes) -> dict[str, A
             path = stage.root / file.relative_to(SAMPLES / "projects")
             path.parent.mkdir(parents=True, exist_ok=True)
             await _append(stage, path, file.read_bytes(), sizes)
-        added = of(stage.told(), "message_added")
+        lines = stage.rows("SELECT payload FROM events WHERE topics LIKE 'all_conversations%'")
+        events = [orjson.loads(payload) for (payload,) in lines]
+        added = [event["data"] for event in events if event["type"] == "message_added"]
         found: dict[str, Any] = {name: stage.rows(query) for name, query in TABLES.items()}
     return found | {"added": sorted(added, key=lambda data: data["record"]["id"])}
 

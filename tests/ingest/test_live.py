@@ -1,5 +1,8 @@
 """Live files: what an append, a new file, a foreign file, a sub-agent and a deletion become."""
 
+from importlib import import_module
+from typing import Any
+
 import pytest
 
 from tests.ingest.stage import Stage, line, of, prompt, reply, texts, types, uuids
@@ -95,6 +98,29 @@ async def test_lines_that_cannot_be_parsed_are_published_with_their_error(stage:
         assert [data["message"]["sequence_number"] for data in of(told, "message_added") if data["message"]] == [
             0, 3, 4, 5,
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["items.parse", "books.apply"])
+async def test_a_defect_of_ours_costs_one_line_its_meaning_and_not_the_server_its_life(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """An empty timestamp made the books raise: the server ended, and met the same line at its next start."""
+    module, name = where.split(".")
+    real = getattr(import_module(f"observatory.ingest.{module}"), name)
+
+    def failing(*args: Any) -> Any:
+        if "poison" in str(args):
+            raise ZeroDivisionError
+        return real(*args)
+
+    monkeypatch.setattr(f"observatory.ingest.{where}", failing)
+    async with stage.running():
+        told = await stage.append("a.jsonl", prompt(1), prompt(2, "poison"), prompt(3))
+        assert len(of(told, "message_added")) == 3
+        assert stage.conversation("a")["message_count"] == 2
+        assert stage.rows("SELECT count(*) FROM records") == [(3,)]
+    async with stage.running():
+        assert stage.told() == []
 
 
 async def test_a_spurious_hint_tells_nothing(stage: Stage) -> None:
