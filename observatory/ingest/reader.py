@@ -66,6 +66,8 @@ class Reader:
     def read(self, path: str) -> tuple[Entry | None, bool]:
         """What is new in a file, and whether there is more to read at once. None: nothing was to be done."""
         source = self.sources.by_path.get(path)
+        if source is None and (known := self.sources.known_by(path)) is not None:
+            return self.read(known)
         found = self._look(path, START if source is None else self._place(source))
         if isinstance(found, Unreadable):
             return self._cannot_read(path, source, found), False
@@ -75,7 +77,7 @@ class Reader:
         holder = self.sources.holder(path, found.state)
         if holder is not None:
             if source is None and self.sources.alias(holder, path):
-                return None, False
+                return self.read(holder.path)
             moved = self._look(path, self._place(holder))
             if isinstance(moved, Chunk):
                 return self._move(holder, path, moved)

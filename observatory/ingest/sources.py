@@ -24,7 +24,7 @@ class Sources:
     roots: dict[str, int] = attrs.field(factory=dict)
     late_roots: set[str] = attrs.field(init=False)  # … when this process began to look at them
     _paths: dict[Ident, str] = attrs.field(init=False)  # where a file was seen last
-    _aliases: dict[str, set[str]] = attrs.field(factory=dict)  # path → further names of the same file
+    _aliases: dict[str, str] = attrs.field(factory=dict)  # further name → the path that its file is known by
     _displaced: dict[Ident, SourceRow] = attrs.field(factory=dict)  # another file took their name; theirs may turn up
 
     def __attrs_post_init__(self) -> None:
@@ -58,12 +58,29 @@ class Sources:
             return False
         if (found.st_dev, found.st_ino) != (row.state.dev, row.state.ino):
             return False
-        self._aliases.setdefault(row.path, set()).add(path)
+        self._aliases[path] = row.path
         return True
 
-    def take_aliases(self, path: str) -> set[str]:
+    def known_by(self, path: str) -> str | None:
+        """The path that a file is known by, if this is another name of it: a write may be told under either."""
+        row = self.by_path.get(self._aliases.get(path, ""))
+        if row is None:
+            return None
+        try:
+            found = os.stat(path)
+        except OSError:
+            found = None
+        if found is not None and (found.st_dev, found.st_ino) == (row.state.dev, row.state.ino):
+            return row.path
+        del self._aliases[path]
+        return None
+
+    def take_aliases(self, path: str) -> list[str]:
         """Other names of a path that is gone."""
-        return self._aliases.pop(path, set())
+        names = [name for name, known in self._aliases.items() if known == path]
+        for name in names:
+            del self._aliases[name]
+        return names
 
     def rename(self, row: SourceRow, path: str) -> SourceRow:
         """The row under another path, where no source may be."""

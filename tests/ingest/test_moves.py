@@ -152,6 +152,20 @@ async def test_two_names_of_one_file_are_one_source(stage: Stage, symlink: bool,
             assert texts(await stage.append("b.jsonl", prompt(3))) == ["do it 3"]
 
 
+async def test_a_write_that_is_told_under_the_other_name_only_is_read(stage: Stage) -> None:
+    """The system tells of a write under the name that was opened; its lines waited for a hint under the first one."""
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        os.link(stage.path("a.jsonl"), stage.path("b.jsonl"))
+        assert texts(await stage.append("b.jsonl", prompt(2))) == ["do it 2"]
+        reads = stage.ingest.gauges()["file_reads"]
+        assert texts(await stage.append("b.jsonl", prompt(3))) == ["do it 3"]
+        assert stage.ingest.gauges()["file_reads"] == reads + 1
+        stage.path("b.jsonl").unlink()
+        told = await stage.append("b.jsonl", prompt(4, sessionId="b"))  # another file now
+        assert [data["conversation_id"] for data in of(told, "message_added")] == ["b"]
+
+
 async def test_a_copy_of_a_file_is_another_file_whose_lines_are_copies(stage: Stage) -> None:
     async with stage.running():
         await stage.append("a.jsonl", prompt(1), prompt(2))
