@@ -4,20 +4,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from observatory.client.connection import OpenStream, connect
+from observatory.cli.status import ask
+from observatory.client.connection import OpenStream
 from observatory.config import directories_here
-from observatory.core.client_items import refused
 from observatory.core.naming import Names, Place, is_name, topic_of
 
 
 async def snapshot(url: str, open_stream: OpenStream | None = None) -> dict[str, Any]:
     """The data of the server's `snapshot` reply. Raises Unreachable, Refused, Closed."""
-    async with connect(url, open_stream=open_stream) as connection:
-        reply = await connection.request("get_snapshot")
-    if reply.type == "error":
-        raise refused(reply)
-    data: dict[str, Any] = reply.data
-    return data
+    return await ask(url, open_stream, "get_snapshot")
 
 
 def names_of(data: dict[str, Any]) -> Names:

@@ -18,14 +18,14 @@ async def run(url: str, as_json: bool) -> None:
         click.echo("\n".join(lines(url, status)))
 
 
-async def ask(url: str, open_stream: OpenStream | None = None) -> dict[str, Any]:
-    """The data of the server's `status` reply. Raises Unreachable, Refused, Closed."""
+async def ask(url: str, open_stream: OpenStream | None = None, request: str = "get_status") -> dict[str, Any]:
+    """The data of the server's reply to a request without data. Raises Unreachable, Refused, Closed."""
     async with connect(url, open_stream=open_stream) as connection:
-        reply = await connection.request("get_status")
+        reply = await connection.request(request)
     if reply.type == "error":
         raise refused(reply)
-    status: dict[str, Any] = reply.data
-    return status
+    data: dict[str, Any] = reply.data
+    return data
 
 
 def lines(url: str, status: dict[str, Any]) -> list[str]:
