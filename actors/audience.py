@@ -8,19 +8,20 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T", bound=Hashable)
-C = TypeVar("C", bound=Hashable)
+T_co = TypeVar("T_co", bound=Hashable, covariant=True)
+C = TypeVar("C")  # a client, told apart by identity
 Accepts = Callable[[Any], bool]  # a filter: takes what `read` makes of a message; equal ones are one object
 Group = tuple[Collection[C], bytes, int]  # clients, the frames they get, joined, and how many
 VERDICTS_KEPT = 256  # per message, for clients that rejoin: bounds what thousands of different filters leave behind
 
 
-class Message(Protocol[T]):
+class Message(Protocol[T_co]):
     """What is asked of a message; see Routed in actors/router.py."""
 
     @property
     def position(self) -> int: ...
     @property
-    def topics(self) -> tuple[T, ...]: ...
+    def topics(self) -> tuple[T_co, ...]: ...
     @property
     def data(self) -> bytes: ...
     @property
@@ -32,7 +33,7 @@ class Audience(Generic[T, C]):
 
     Args: read: a message's data → what filters look at; called once per message, when the first filter asks.
           members: which of the held topics are meant by a message's topics that stand for many.
-          failed: told of a filter that raised, while a message is offered to nobody yet; may make its clients leave.
+          failed: told of a filter that raised, before the message is offered to anyone; makes its clients leave.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class Audience(Generic[T, C]):
             try:
                 verdict = said[accepts] = accepts(read)
             except Exception:  # a defect, which must cost nobody but those who hold it
-                self._failed(accepts)
+                return None
         return verdict
 
     def questions(self, message: Message[T]) -> list[Accepts]:
@@ -117,7 +118,12 @@ class Audience(Generic[T, C]):
             holders += [index[topic] for topic in self._members(index, message.topics)]
         if self._filtered:
             for by_filter in self._under(message):
-                holders += [clients for accepts, clients in tuple(by_filter.items()) if self.passes(accepts, message)]
+                for accepts, clients in tuple(by_filter.items()):
+                    verdict = self.passes(accepts, message)
+                    if verdict:
+                        holders.append(clients)
+                    elif verdict is None:
+                        self._failed(accepts)
         return holders
 
     def groups(self, messages: Sequence[Message[T]]) -> list[Group[C]]:
@@ -157,7 +163,7 @@ def _by_messages(reached: list[tuple[bytes, list[dict[C, None]]]]) -> list[Group
     return groups
 
 
-K = TypeVar("K", bound=Hashable)
+K = TypeVar("K")
 
 
 def _take_out(index: dict[K, dict[C, None]], key: K, client: C) -> None:

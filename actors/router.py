@@ -220,17 +220,21 @@ class Router(Generic[T]):
         """The last position routed."""
         return self._head
 
-    def reaches(self, client: Client, topics: tuple[T, ...], message: Routed[T] | None = None) -> bool:
+    def reaches(self, client: Client, topics: tuple[T, ...], judge: Callable[[Accepts], bool] | None = None) -> bool:
         """Whether a message with these topics comes to a client now: at once if it is live, later if it is behind.
 
-        message: None when there is none that filters could be asked about; then topics decide.
+        judge: what a filter says of the message; None when there is nothing to ask about, then topics decide.
         """
         if client not in self._live and (client not in self._topics or client.cursor is None):
             return False
         if not self._meet({*self._topics[client], self._everyone}, topics):
             return False
         accepts = self._filters.get(client)
-        return accepts is None or message is None or self._audience.passes(accepts, message) is not False
+        return accepts is None or judge is None or judge(accepts)
+
+    def passes(self, accepts: Accepts, message: Routed[T]) -> bool:
+        """What a filter says of a message that is about to be published, or has just been: it is asked only once."""
+        return self._audience.passes(accepts, message) is True
 
     def _meet(self, held: set[T], topics: tuple[T, ...]) -> bool:
         return not held.isdisjoint(topics) or any(True for _ in self._members(held, topics))
@@ -302,7 +306,7 @@ class Router(Generic[T]):
         self._audience.leave(client, (*self._topics[client], self._everyone), self._filters.get(client))
 
     def _set_aside(self, accepts: Accepts) -> None:
-        """A filter failed: its clients are fed from the backlog, where it fails in their own tasks and nobody else's."""
+        """A filter failed: its clients go on in the backlog, where it fails in their own tasks."""
         for client in [client for client, held in self._filters.items() if held is accepts and client in self._live]:
             self._leave(client)
             client.fall_behind(self._head)

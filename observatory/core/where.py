@@ -39,7 +39,7 @@ _compiled: WeakValueDictionary[Form, Filter] = WeakValueDictionary()
 
 
 def parse_where(value: object) -> Where:
-    """The filter of a `where` that is not null. Raises RequestError INVALID_FILTERS: it says what is wrong and where."""
+    """The filter of a `where` that is not null. Raises RequestError INVALID_FILTERS, which says what is wrong where."""
     if not isinstance(value, dict):
         raise _invalid("where", "must be an object or null")
     try:
@@ -98,11 +98,12 @@ class _Reading:
 
 
 def _leaf(value: dict[str, Any], place: str) -> Form:
-    key, cmp = value.get("key"), value.get("cmp")
+    key: object = value.get("key")
+    cmp: object = value.get("cmp")
     if not isinstance(key, str) or key not in KEYS:
         raise _invalid(f"{place}.key", f"must be one of {', '.join(sorted(KEYS))}")
     allowed = ("eq", "neq", "exists") if key in BOOLEANS else ("eq", "neq", "in", "nin", "prefix", "glob", "exists")
-    if cmp not in allowed:
+    if not isinstance(cmp, str) or cmp not in allowed:
         raise _invalid(f"{place}.cmp", f"must be one of {', '.join(allowed)} for {key}")
     if cmp == "exists":
         _only(value, place, "key", "cmp")
@@ -152,7 +153,7 @@ def _only(value: dict[str, Any], place: str, *names: str) -> None:
 
 
 def _negated(form: Form) -> Form:
-    return form[1] if form[0] == "not" else ("not", form)  # type: ignore[no-any-return]
+    return form[1] if form[0] == "not" else ("not", form)
 
 
 def _joined(op: str, forms: list[Form]) -> Form:

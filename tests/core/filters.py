@@ -22,7 +22,7 @@ def value_of(event: dict[str, Any], key: str) -> Any:
     if not isinstance(data, dict):
         return MISSING
     record, message = data.get("record"), data.get("message")
-    places = [(data, "file_path" if key == "path" else key)]
+    places: list[tuple[Any, str]] = [(data, "file_path" if key == "path" else key)]
     if kind == "message_added":
         name = "type" if key == "record_type" else key
         if key in ("record_type", "kind", "agent_id", "is_sidechain", "is_meta"):

@@ -53,9 +53,9 @@ def test_other_events_have_theirs_at_the_top_of_data(kind: str, data: dict[str, 
 
 
 def test_a_broadcast_message_has_its_facts_at_the_top_of_data_with_the_right_type() -> None:
-    told = {key: "x" for key in KEYS} | {"is_meta": True, "tool": ["a", "b"], "file_path": "/x", "record": RECORD}
+    told = dict.fromkeys(KEYS, "x") | {"is_meta": True, "tool": ["a", "b"], "file_path": "/x", "record": RECORD}
     found = facts("deployed", told)
-    assert found == {key: "x" for key in KEYS - {"is_sidechain", "is_error"}} | {
+    assert found == dict.fromkeys(KEYS - {"is_sidechain", "is_error"}, "x") | {
         "type": "deployed", "is_meta": True, "tool": frozenset({"a", "b"}), "path": "/x",
     }  # fmt: skip
 

@@ -20,15 +20,11 @@ def naive(pattern: str, text: str) -> bool:
         if wide:
             places = {later for place in places for later in range(place, len(text) + 1)}
         elif char == "*":
-            places = {
-                later
-                for place in places
-                for later in range(place, len(text) + 1)
-                if "/" not in text[place:later]
-            }  # fmt: skip
+            runs = [(place, later) for place in places for later in range(place, len(text) + 1)]
+            places = {later for place, later in runs if "/" not in text[place:later]}
         else:
-            fits = (lambda c: c != "/") if char == "?" else (lambda c, char=char: c == char)
-            places = {place + 1 for place in places if place < len(text) and fits(text[place])}
+            here = [place for place in places if place < len(text)]
+            places = {place + 1 for place in here if (text[place] != "/" if char == "?" else text[place] == char)}
     return len(text) in places
 
 
@@ -85,7 +81,7 @@ def test_it_agrees_with_it_on_strings_made_to_match(parts: list[str], data: st.D
     assert compile_glob(pattern)(text) is naive(pattern, text)
 
 
-@pytest.mark.parametrize("pattern", ["a*a*a*a*a*a*a*a*b", "**a*a*a*a*a*a*a*b", "**a**a**a**a**a**a**a**b", "**?*?*?*?b"])
+@pytest.mark.parametrize("pattern", ["a*a*a*a*a*a*a*a*b", "**a*a*a*a*a*a*a*b", "**a**a**a**a**a**a**b", "**?*?*?*?b"])
 @pytest.mark.parametrize("text", ["a" * 300_000, "a/" * 150_000, "a" * 150_000 + "/" + "a" * 150_000])
 def test_no_glob_takes_longer_than_the_string_is_long(pattern: str, text: str) -> None:
     """Even the square of the length would take minutes; this takes a few hundredths of a second."""
