@@ -182,9 +182,8 @@ def _compile(form: Form) -> Filter:
             return lambda facts: facts.get(key) is val
         case ("in", key, vals):
             return _member(key, vals)
-        case (cmp, key, val):
-            return _passing(key, compile_glob(val) if cmp == "glob" else lambda text: text.startswith(val))
-    raise AssertionError(form)
+    cmp, key, val = form
+    return _passing(key, compile_glob(val) if cmp == "glob" else lambda text: text.startswith(val))
 
 
 def _all(tests: tuple[Filter, ...]) -> Filter:
