@@ -5,12 +5,14 @@ position, a confirmation) is passed in as a function and called at its turn.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar, assert_never
 
 import attrs
 import trio
+
+from actors.audience import Accepts, Audience, Group, grouped
 
 T = TypeVar("T", bound=Hashable)
 RECENT_FRAMES = 256  # messages kept so that a client a few steps behind the head can rejoin at once
@@ -51,10 +53,11 @@ class Place:
 
 @attrs.frozen
 class Decision(Generic[T]):
-    """A client's topics from now on, and its start position ≤ head if it gets one now."""
+    """A client's topics and filter from now on, and its start position ≤ head if it gets one now."""
 
     topics: frozenset[T]
     start: int | None = None
+    accepts: Accepts | None = None
 
 
 @attrs.frozen(eq=False)
@@ -123,6 +126,7 @@ class Router(Generic[T]):
     Args:    everyone: a topic that every client with a position holds. head: last position already in the log.
              clock: nanoseconds. on_routed: called after each Publish that was offered to someone.
              members: which of the held topics are meant by a message's topics that stand for many.
+             read: a message's data → what filters are asked about; see actors/audience.py.
     """
 
     def __init__(
@@ -133,6 +137,7 @@ class Router(Generic[T]):
         clock: Callable[[], int],
         on_routed: Callable[[Publish[T]], None] = lambda publish: None,
         members: Callable[[Iterable[T], tuple[T, ...]], Iterable[T]] = lambda held, carried: (),
+        read: Callable[[bytes], object] = bytes,
     ) -> None:
         self._post, self._inbox = trio.open_memory_channel[Command[T]](inbox_size)
         self._everyone = everyone
@@ -140,8 +145,9 @@ class Router(Generic[T]):
         self._clock = clock
         self._on_routed = on_routed
         self._members = members
-        self._index: dict[T, dict[Client, None]] = {}
+        self._audience: Audience[T, Client] = Audience(read, members, self._set_aside)
         self._topics: dict[Client, frozenset[T]] = {}
+        self._filters: dict[Client, Accepts] = {}  # of those who have one
         self._live: set[Client] = set()
         self._recent: deque[Routed[T]] = deque()
         self._recent_bytes = 0
@@ -207,18 +213,28 @@ class Router(Generic[T]):
         """A snapshot of the registry."""
         behind = sum(client.cursor is not None for client in self._topics)
         idle = len(self._topics) - len(self._live) - behind
-        return RouterStatistics(len(self._live), behind, idle, len(self._index) - (self._everyone in self._index))
+        return RouterStatistics(len(self._live), behind, idle, len(self._audience.topics - {self._everyone}))
 
     @property
     def head(self) -> int:
         """The last position routed."""
         return self._head
 
-    def reaches(self, client: Client, topics: tuple[T, ...]) -> bool:
-        """Whether a message with these topics comes to a client now: at once if it is live, later if it is behind."""
+    def reaches(self, client: Client, topics: tuple[T, ...], judge: Callable[[Accepts], bool] | None = None) -> bool:
+        """Whether a message with these topics comes to a client now: at once if it is live, later if it is behind.
+
+        judge: what a filter says of the message; None when there is nothing to ask about, then topics decide.
+        """
         if client not in self._live and (client not in self._topics or client.cursor is None):
             return False
-        return self._meet({*self._topics[client], self._everyone}, topics)
+        if not self._meet({*self._topics[client], self._everyone}, topics):
+            return False
+        accepts = self._filters.get(client)
+        return accepts is None or judge is None or judge(accepts)
+
+    def passes(self, accepts: Accepts, message: Routed[T]) -> bool:
+        """What a filter says of a message that is about to be published, or has just been: it is asked only once."""
+        return self._audience.passes(accepts, message) is True
 
     def _meet(self, held: set[T], topics: tuple[T, ...]) -> bool:
         return not held.isdisjoint(topics) or any(True for _ in self._members(held, topics))
@@ -237,26 +253,41 @@ class Router(Generic[T]):
         if was_live:
             self._leave(client)
         self._topics[client] = decision.topics
+        self._set_filter(client, decision.accepts)
         if was_live or decision.start == self._head:
             self._enter(client)
         elif decision.start is not None:
             client.fall_behind(decision.start)
 
+    def _set_filter(self, client: Client, accepts: Accepts | None) -> None:
+        if accepts is None:
+            self._filters.pop(client, None)
+        else:
+            self._filters[client] = accepts
+
     def _rejoin(self, command: Rejoin) -> None:
         client, missed = command.client, self._since(command.position)
         if client not in self._topics:
             return
-        if missed is None:
+        matching = None if missed is None else self._matching(client, missed)
+        if matching is None:
             client.fall_behind(command.position)
             return
-        held = {*self._topics[client], self._everyone}
-        matching = [message.data for message in missed if self._meet(held, message.topics)]
         if matching and not client.offer_nowait(b"".join(matching), len(matching)):
             client.fall_behind(command.position)
             return
         client.go_live()
         self._enter(client)
         command.on_live(self._place(client))
+
+    def _matching(self, client: Client, missed: list[Routed[T]]) -> list[bytes] | None:
+        """The frames of those that a client gets. None: its filter fails, as it will in the backlog."""
+        held, accepts = {*self._topics[client], self._everyone}, self._filters.get(client)
+        met = [message for message in missed if self._meet(held, message.topics)]
+        if accepts is None:
+            return [message.data for message in met]
+        verdicts = [self._audience.passes(accepts, message) for message in met]
+        return None if None in verdicts else [message.data for message, yes in zip(met, verdicts, strict=True) if yes]
 
     def _since(self, position: int) -> list[Routed[T]] | None:
         """The messages after `position` if all of them are still at hand."""
@@ -268,26 +299,30 @@ class Router(Generic[T]):
 
     def _enter(self, client: Client) -> None:
         self._live.add(client)
-        for topic in (*self._topics[client], self._everyone):
-            self._index.setdefault(topic, {})[client] = None
+        self._audience.enter(client, (*self._topics[client], self._everyone), self._filters.get(client))
 
     def _leave(self, client: Client) -> None:
         self._live.discard(client)
-        for topic in (*self._topics[client], self._everyone):
-            holders = self._index[topic]
-            del holders[client]
-            if not holders:
-                del self._index[topic]
+        self._audience.leave(client, (*self._topics[client], self._everyone), self._filters.get(client))
+
+    def _set_aside(self, accepts: Accepts) -> None:
+        """A filter failed: its clients go on in the backlog, where it fails in their own tasks."""
+        for client in [client for client, held in self._filters.items() if held is accepts and client in self._live]:
+            self._leave(client)
+            client.fall_behind(self._head)
 
     def _forget(self, client: Client) -> None:
         if client in self._live:
             self._leave(client)
         self._topics.pop(client, None)
+        self._filters.pop(client, None)
 
     # -- publishing ----------------------------------------------------------------------------------------------------
 
     def _publish(self, command: Publish[T]) -> bool:
-        audiences = self._audiences(command.messages)
+        if self._filters and sum(len(self._audience.questions(message)) for message in command.messages) > BREATH:
+            return False
+        audiences = self._audience.groups(command.messages)
         audience = 0
         for clients, _, _ in audiences:
             audience += len(clients)
@@ -304,14 +339,30 @@ class Router(Generic[T]):
         command.routed_ns = self._clock()
         refused: list[Client] = []
         offers = 0
-        for clients, data, frames in self._audiences(command.messages):
+        audiences = await self._groups_of_many(command.messages)
+        for clients, data, frames in audiences:
             for client in clients:
                 if not client.offer_nowait(data, frames, command):
                     refused.append(client)
                 offers += 1
                 if not offers % BREATH:
                     await trio.lowlevel.checkpoint()
-        self._conclude(command, refused, True)
+        self._conclude(command, refused, bool(audiences))
+
+    async def _groups_of_many(self, messages: Sequence[Routed[T]]) -> list[Group[Client]]:
+        """The groups, with pauses while many filters are asked."""
+        reached: list[tuple[bytes, list[dict[Client, None]]]] = []
+        asked = 0
+        for message in messages:
+            for accepts in self._audience.questions(message):
+                self._audience.passes(accepts, message)
+                asked += 1
+                if not asked % BREATH:
+                    await trio.lowlevel.checkpoint()
+            if holders := self._audience.holders(message):
+                reached.append((message.data, holders))
+            self._audience.settle(message)
+        return grouped(reached) if reached else []
 
     def _conclude(self, command: Publish[T], refused: list[Client], reached: bool) -> None:
         for client in refused:
@@ -323,45 +374,12 @@ class Router(Generic[T]):
         if reached:
             self._on_routed(command)
 
-    def _audiences(self, messages: Sequence[Routed[T]]) -> list[tuple[Collection[Client], bytes, int]]:
-        """Disjoint groups of clients, each with the frames it gets, joined once."""
-        index = self._index
-        reached: list[tuple[bytes, list[dict[Client, None]]]] = []
-        for message in messages:
-            holders = [index[topic] for topic in message.topics if topic in index]
-            if message.families:
-                holders += [index[topic] for topic in self._members(index, message.topics)]
-            if holders:
-                reached.append((message.data, holders))
-        if not reached:
-            return []
-        first = reached[0][1][0]
-        for _, holders in reached:
-            if len(holders) != 1 or holders[0] is not first:
-                return _groups(reached)
-        data = reached[0][0] if len(reached) == 1 else b"".join([data for data, _ in reached])
-        return [(first, data, len(reached))]
-
     def _remember(self, messages: Sequence[Routed[T]]) -> None:
         for message in messages:
+            self._audience.settle(message)
             self._recent.append(message)
             self._recent_bytes += len(message.data)
         while len(self._recent) > RECENT_FRAMES or self._recent_bytes > RECENT_BYTES:
-            self._recent_bytes -= len(self._recent.popleft().data)
-
-
-def _groups(reached: list[tuple[bytes, list[dict[Client, None]]]]) -> list[tuple[Collection[Client], bytes, int]]:
-    """Clients by the set of messages they get, each message once."""
-    masks: dict[Client, int] = {}
-    for bit, (_, holders) in enumerate(reached):
-        for group in holders:
-            for client in group:
-                masks[client] = masks.get(client, 0) | 1 << bit
-    clients_of: dict[int, list[Client]] = {}
-    for client, mask in masks.items():
-        clients_of.setdefault(mask, []).append(client)
-    groups: list[tuple[Collection[Client], bytes, int]] = []
-    for mask, clients in clients_of.items():
-        frames = [data for bit, (data, _) in enumerate(reached) if mask >> bit & 1]
-        groups.append((clients, b"".join(frames), len(frames)))
-    return groups
+            gone = self._recent.popleft()
+            self._recent_bytes -= len(gone.data)
+            self._audience.forget(gone.position)

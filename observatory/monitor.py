@@ -20,6 +20,7 @@ from actors.router import Publish, Router
 from actors.watcher import FileWatcher
 from observatory import __version__
 from observatory.core.contracts import ComponentHealth, SystemHealth, worst
+from observatory.core.facts import facts_of_frame
 from observatory.core.identity import is_transcript
 from observatory.core.replies import rfc3339
 from observatory.core.topics import EVERYONE, members
@@ -103,7 +104,7 @@ class FileMonitor:
 
     def _wire(self, event_log: EventLog) -> None:
         head = event_log.position.head
-        self.router = Router(EVERYONE, head, ROUTER_INBOX, time.monotonic_ns, self.on_written, members)
+        self.router = Router(EVERYONE, head, ROUTER_INBOX, time.monotonic_ns, self.on_written, members, facts_of_frame)
         self.commits = Committer(event_log, self._retention, now_ms)
         self._ingest = Ingest(event_log, self.commits, self.router, now_ms)
         self._watcher = FileWatcher(self.roots, is_transcript, self._ingest, self._watcher_kind)

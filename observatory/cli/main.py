@@ -102,6 +102,9 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
 @click.argument("topics", nargs=-1, metavar="[TOPIC]...")
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.")
 @click.option("--since", type=click.IntRange(min=0), metavar="SEQ", help="Begin after this event of the log.")
+@click.option("--where", multiple=True, metavar="KEY=VALUE|KEY!=VALUE|JSON",
+              help="Only events of which this is true; * in VALUE stands for anything but /, ** for that too. All, if "
+                   "repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as on the wire.")
 @click.option("--url", metavar="URL", help="The server, if it is not the one of the data directory.")
 @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory of the server.")
@@ -116,8 +119,10 @@ def tail(topics: tuple[str, ...], url: str | None, data_dir: Path | None, **opti
 
     from observatory.cli.serve import server_url
     from observatory.cli.tail import run
+    from observatory.core.where_text import where_of
 
-    trio.run(run, url or server_url(data_dir), topics, options["count"], options["since"], options["as_json"])
+    where = where_of(options["where"])  # a mistake in it is told whether a server runs or not
+    trio.run(run, url or server_url(data_dir), topics, options["count"], options["since"], options["as_json"], where)
 
 
 @main.command()

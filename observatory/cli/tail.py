@@ -14,6 +14,7 @@ from observatory.client.follow import follow
 from observatory.core.client_items import Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
 from observatory.core.events import Position
 from observatory.core.neutral import neutral_json
+from observatory.core.where_text import Tree, with_names
 
 DEFAULT_TOPICS = ("all_conversations",)
 FOR_PEOPLE = ("all_conversations", "project_updates")  # the latter for the names of new projects; not printed
@@ -53,6 +54,7 @@ async def tail(
     out: TextIO,
     notices: TextIO | None = None,
     token: str | None = None,
+    where: Tree | None = None,
     open_stream: OpenStream | None = None,
 ) -> None:
     """Print events until `n` were printed, or for ever; notices of interruptions go to stderr.
@@ -65,8 +67,11 @@ async def tail(
     told = sys.stderr if notices is None else notices
     snapshot = since is None and not as_json  # for the names of projects
     wanted = tuple(topics) or (DEFAULT_TOPICS if as_json else FOR_PEOPLE)
+    behind = with_names(where) if wanted is FOR_PEOPLE else where
     with suppress(BrokenPipeError):  # the reader of our output has seen enough, e.g. `| head`
-        async with follow(url, wanted, since=since, snapshot=snapshot, token=token, open_stream=open_stream) as items:
+        async with follow(
+            url, wanted, where=behind, since=since, snapshot=snapshot, token=token, open_stream=open_stream
+        ) as items:
             count, was_connected = 0, False
             while n is None or count < n:
                 item = await items.receive()
@@ -75,12 +80,14 @@ async def tail(
                 was_connected |= isinstance(item, Connected)
 
 
-async def run(url: str, topics: Sequence[str], n: int | None, since_seq: int | None, as_json: bool) -> None:
+async def run(
+    url: str, topics: Sequence[str], n: int | None, since_seq: int | None, as_json: bool, where: Tree | None = None
+) -> None:
     """The command: to standard output, and since a seq of the log that the server has now. Raises as `tail`, and
     UsageError: a topic is the name of nothing."""
     topics = await topics_of(url, topics)
     since = None if since_seq is None else Position(await epoch_of(url), since_seq)
-    await tail(url, topics, n, since, as_json, sys.stdout)
+    await tail(url, topics, n, since, as_json, sys.stdout, where=where)
 
 
 async def epoch_of(url: str, open_stream: OpenStream | None = None) -> str:

@@ -1,11 +1,13 @@
 """What adapters must offer to the parts that use them."""
 
+from functools import cached_property
 from typing import Any, Protocol
 
 import attrs
 
 from observatory.core.batch import Batch
 from observatory.core.events import Event, LogPosition
+from observatory.core.facts import Facts, facts_of
 
 
 @attrs.frozen
@@ -15,6 +17,11 @@ class Stored:
     seq: int
     topics: frozenset[str]
     payload: bytes
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What filters can ask; read once, when the first one asks."""
+        return facts_of(self.payload)
 
 
 class EventSource(Protocol):

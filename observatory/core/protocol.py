@@ -29,6 +29,7 @@ from observatory.core.requests import (
     parse_request,
 )
 from observatory.core.resume import refusal
+from observatory.core.where import Where
 
 REQUESTS_PER_S = 20.0
 REQUEST_BURST = 40.0
@@ -83,18 +84,20 @@ class At:
 
 @attrs.frozen
 class Settled:
-    """The client's topics from now on, the position it starts at (None = stays where it is), and the reply."""
+    """The client's topics and filter from now on, the position it starts at (None = stays where it is), the reply."""
 
     topics: frozenset[str]
     start: int | None
     payload: bytes
+    where: Where | None = None
 
 
 @attrs.define
 class Session:
-    """One connection's state: topics held and rates. `now` is monotonic seconds, `now_ms` the server's wall clock."""
+    """One connection's state: topics, filter, rates. `now` is monotonic seconds, `now_ms` the server's wall clock."""
 
     topics: frozenset[str] = frozenset()
+    where: Where | None = None
     requested: bool = False  # a valid request has come, so the client is no stranger
     _bucket: TokenBucket = attrs.field(factory=lambda: TokenBucket(REQUESTS_PER_S, REQUEST_BURST))
     _discards: Window = attrs.field(factory=lambda: Window(*FLOOD))
@@ -127,11 +130,11 @@ class Session:
         match request:
             case GetSubscriptions():
                 payload = self._standing("subscription_status", request.re, at, at.pos, sent=at.sent)
-                return Settled(self.topics, None, payload)
+                return self._settled(None, payload)
             case Unsubscribe():
                 gone = self.topics if request.topics is None else frozenset(request.topics)
                 self.topics -= gone
-                return Settled(self.topics, None, self._standing("subscription_confirmed", request.re, at, at.pos))
+                return self._settled(None, self._standing("subscription_confirmed", request.re, at, at.pos))
             case Subscribe() | ResumeRequest():
                 return self._position(request, at)
         assert_never(request)
@@ -145,20 +148,26 @@ class Session:
         if len(topics) > MAX_TOPICS:
             raise RequestError("TOO_MANY_SUBSCRIPTIONS", f"at most {MAX_TOPICS} topics at a time", re=request.re)
         self.topics = topics
+        if isinstance(request, Subscribe) and request.gives_where:
+            self.where = request.where
         if request.resume is None:
             start = at.log.head if at.pos is None else None
             pos = at.log.head if start is not None else at.pos
-            return Settled(topics, start, self._standing("subscription_confirmed", request.re, at, pos))
+            return self._settled(start, self._standing("subscription_confirmed", request.re, at, pos))
         reason = refusal(request.resume, at.log)
         if reason is not None:
             told = {"recovered": False, "reason": reason}
-            return Settled(topics, None, self._standing("subscription_confirmed", request.re, at, None, **told))
+            return self._settled(None, self._standing("subscription_confirmed", request.re, at, None, **told))
         seq = request.resume.position.seq
-        return Settled(topics, seq, self._standing("subscription_confirmed", request.re, at, seq, recovered=True))
+        return self._settled(seq, self._standing("subscription_confirmed", request.re, at, seq, recovered=True))
+
+    def _settled(self, start: int | None, payload: bytes) -> Settled:
+        return Settled(self.topics, start, payload, self.where)
 
     def _standing(self, kind: str, re: RequestId, at: At, pos: int | None, **more: object) -> bytes:
         state: replies.State = "idle" if pos is None else "live" if pos == at.log.head else "behind"
-        return replies.standing(kind, re, replies.Standing(self.topics, state, pos), at.log, at.now_ms, **more)
+        standing = replies.Standing(self.topics, state, pos, self.where)
+        return replies.standing(kind, re, standing, at.log, at.now_ms, **more)
 
     def _discard(self, now: float, now_ms: int) -> tuple[Effect, ...]:
         if self._discards.reached(now):

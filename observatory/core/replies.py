@@ -10,6 +10,7 @@ import orjson
 from observatory.core.errors import RequestError
 from observatory.core.events import LogPosition
 from observatory.core.requests import RequestId
+from observatory.core.where import Where
 
 PROTOCOL = "observatory.v1"
 State = Literal["idle", "live", "behind"]
@@ -41,11 +42,12 @@ class Timing:
 
 @attrs.frozen
 class Standing:
-    """A client's topics and place, as told in confirmations: `pos` is None while it has none."""
+    """A client's topics, filter and place, as told in confirmations: `pos` is None while it has none."""
 
     topics: Collection[str]
     state: State
     pos: int | None
+    where: Where | None = None
 
 
 def rfc3339(ms: int) -> str:
@@ -86,7 +88,7 @@ def standing(kind: str, re: RequestId, at: Standing, log: LogPosition, now_ms: i
     """`subscription_confirmed`, or with `sent=` `subscription_status`."""
     data = {
         "topics": sorted(at.topics),
-        "where": None,
+        "where": None if at.where is None else orjson.Fragment(at.where.tree),
         "state": at.state,
         "epoch": log.epoch,
         "pos": at.pos,

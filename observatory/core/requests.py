@@ -9,6 +9,7 @@ import orjson
 from observatory.core.errors import RequestError
 from observatory.core.events import Position
 from observatory.core.topics import is_topic
+from observatory.core.where import Where, parse_where
 
 MAX_TOPICS = 128  # per request, and held by one client
 MAX_NESTING = 32
@@ -29,12 +30,17 @@ class Resume:
 
 @attrs.frozen
 class Subscribe:
-    """Add topics (replace all, if `replace`); `resume` asks for what came after a position."""
+    """Add topics (replace all, if `replace`); `resume` asks for what came after a position.
+
+    where: the new filter, None removes it; only if gives_where, else it stays as it is.
+    """
 
     re: RequestId
     topics: tuple[str, ...]
     replace: bool = False
     resume: Resume | None = None
+    where: Where | None = None
+    gives_where: bool = False
 
 
 @attrs.frozen
@@ -128,13 +134,13 @@ def parse_request(envelope: Envelope) -> Request:
 
 
 def _subscribe(re: RequestId, data: dict[str, Any]) -> Request:
-    if data.get("where") is not None:
-        raise RequestError("INVALID_FILTERS", "this server does not evaluate where-filters yet; leave `where` out")
     replace = data.get("replace", False)
     if not isinstance(replace, bool):
         raise _invalid("replace must be true or false")
     resume = None if data.get("resume") is None else parse_resume(data["resume"])
-    return Subscribe(re, parse_topics(data.get("topics")), replace, resume)
+    topics = parse_topics(data.get("topics"))
+    where = None if data.get("where") is None else parse_where(data["where"])
+    return Subscribe(re, topics, replace, resume, where, "where" in data)
 
 
 def _unsubscribe(re: RequestId, data: dict[str, Any]) -> Request:

@@ -19,16 +19,19 @@ from observatory.core.batch import Batch
 from observatory.core.broadcast import MAX_BYTES, BroadcastResult, Failure, Unfit, prepare, topics_of
 from observatory.core.contracts import ConversationData, FileEvent
 from observatory.core.errors import StoreError, UsageError
-from observatory.core.events import Event, text_frame
+from observatory.core.events import encode, text_frame
+from observatory.core.facts import facts_of
 from observatory.core.handshake import Policy
 from observatory.core.ports import Commits, EventSource
 from observatory.core.replies import Timing, WireLimits
+from observatory.core.where import Filter
 from observatory.server.listener import WebSocketServer, listen
 from observatory.server.websocket import Connection, Services
 
 log = structlog.get_logger()
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 GOODBYE_SECONDS = 5.0
+Judge = Callable[[Filter], bool]  # what a filter says of a message
 
 
 class Feed(Protocol):
@@ -140,11 +143,13 @@ class ConnectionManager:
             # What is committed has to reach the Router, or clients would miss it: no cancellation in between.
             with trio.CancelScope(shield=True):
                 (event,) = await self._feed.commits.append(Batch(drafts=[draft]))
-                addressed = self._addressed(topics)
-                publish = _publish(event)
+                routed = Routed(event.seq, topics, text_frame(event.payload), families=True)
+                addressed = self._addressed(topics, lambda accepts: self._feed.router.passes(accepts, routed))
+                publish = Publish((routed,))
                 await self._feed.router.post(publish)
         except StoreError as failure:
-            return await self._fail(topics, draft.type, "not_persisted", str(failure))
+            told = facts_of(encode(draft.type, draft.data, 0, 0, ""))
+            return await self._fail(topics, draft.type, "not_persisted", str(failure), lambda accepts: accepts(told))
         finally:
             self._feed.commits.turn.give_back()
         await publish.done.wait()
@@ -167,9 +172,10 @@ class ConnectionManager:
         """Tell of a file to the holders of `file_events`."""
         return await self.broadcast({"type": update_type, "data": _data(file)}, "file_events")
 
-    def _addressed(self, topics: tuple[str, ...]) -> list[Connection]:
+    def _addressed(self, topics: tuple[str, ...], judge: Judge | None) -> list[Connection]:
+        """Whom a message is meant for; filters cannot be asked about one that is no JSON."""
         reaches = self._feed.router.reaches
-        return [connection for connection in self._server.connections if reaches(connection.sender, topics)]
+        return [connection for connection in self._server.connections if reaches(connection.sender, topics, judge)]
 
     async def _evict(self, broken: list[Connection], seq: int) -> BroadcastResult:
         """Their sockets are reset already; now nothing more is offered to them. Their own tasks do the rest."""
@@ -178,10 +184,12 @@ class ConnectionManager:
         self._broadcasts.evicted += len(broken)
         return BroadcastResult([client.client_id for client in broken], seq)
 
-    async def _fail(self, topics: tuple[str, ...], kind: str | None, error: Failure, reason: str) -> BroadcastResult:
+    async def _fail(
+        self, topics: tuple[str, ...], kind: str | None, error: Failure, reason: str, judge: Judge | None = None
+    ) -> BroadcastResult:
         self._broadcasts.failed[error] = self._broadcasts.failed.get(error, 0) + 1
         log.error("broadcast.failed", type=kind, error=error, reason=reason, caller=_caller())
-        meant = [client.client_id for client in self._addressed(topics)]
+        meant = [client.client_id for client in self._addressed(topics, judge)]
         await trio.lowlevel.checkpoint()
         return BroadcastResult(meant, None, error, reason)
 
@@ -225,10 +233,6 @@ def url_of(listener: trio.SocketListener) -> str:
     """Where clients connect."""
     host, port = listener.socket.getsockname()[:2]
     return f"ws://[{host}]:{port}/ws" if ":" in host else f"ws://{host}:{port}/ws"
-
-
-def _publish(event: Event) -> Publish[str]:
-    return Publish((Routed(event.seq, event.topics, text_frame(event.payload), families=True),))
 
 
 def _data(value: ConversationData | FileEvent | dict[str, Any]) -> Any:  # noqa: ANN401 - what is no contract is checked later

@@ -22,7 +22,8 @@ from observatory.core.ports import EventSource, Stored
 from observatory.core.protocol import At, Close, Effect, Fetch, Reply, Session, Settle
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.requests import RequestId
-from observatory.core.topics import EVERYONE, meet
+from observatory.core.subscription import comes_to
+from observatory.core.topics import EVERYONE
 from observatory.server.transport import ControlStream
 from observatory.server.wire import answer_close
 
@@ -92,6 +93,10 @@ class Connection:
         """Close after a defect of ours: this client pays with its connection, the others go on."""
         log.exception("client.failed", client=self.client_id)
         self.close_soon(CloseCode.HANDLER_FAILED, "internal error")
+
+    @property
+    def _failed(self) -> bool:
+        return self._close is not None and self._close.code == CloseCode.HANDLER_FAILED
 
     async def _listen(self, ws: WebSocketConnection, topics: frozenset[str] | None) -> None:
         try:
@@ -193,7 +198,8 @@ class Connection:
             finally:
                 done.set()
             self._reply(settled.payload)
-            return Decision(settled.topics, settled.start)
+            accepts = None if settled.where is None else settled.where.accepts
+            return Decision(settled.topics, settled.start, accepts)
 
         await self.services.router.post(SubscribeTurn(self.sender, turn))
         await done.wait()
@@ -250,6 +256,8 @@ class Connection:
     async def read(self, after: int) -> Callable[[], Page] | None:
         """A page of the log after `after`, up to what the Router has routed; filtered when it is handed over."""
         events, router = self.services.events, self.services.router
+        if self._failed:
+            return None
         if after < events.position.oldest - 1:
             self.close_soon(CloseCode.TOO_SLOW, "the log no longer holds what you missed")
             return None
@@ -265,8 +273,12 @@ class Connection:
         return lambda: self._page(rows, after)
 
     def _page(self, rows: list[Stored], after: int) -> Page:
-        held = {*self.session.topics, EVERYONE}
-        frames = [text_frame(row.payload) for row in rows if meet(held, row.topics)]
+        held, where = {*self.session.topics, EVERYONE}, self.session.where
+        try:
+            frames = [text_frame(row.payload) for row in rows if comes_to(held, where, row)]
+        except Exception:  # a filter failed: a defect, which only this client pays for
+            self.fail()
+            return Page(b"", 0, after, at_head=False)
         position = rows[-1].seq if rows else after
         return Page(b"".join(frames), len(frames), position, position >= self.services.router.head)
 

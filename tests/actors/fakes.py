@@ -72,12 +72,16 @@ class ListBacklog:
         rows = self.entries[after : min(after + self.page, head)]
 
         def select() -> Page:
-            frames = [frame for topics, frame in rows if not topics.isdisjoint(self.topics)]
+            frames = [frame for topics, frame in rows if self.wants(topics, frame)]
             position = after + len(rows)
             here = self.router.head if self.router else len(self.entries)
             return Page(b"".join(frames), len(frames), position, position >= here)
 
         return select
+
+    def wants(self, topics: frozenset[str], frame: bytes) -> bool:
+        """Whether an entry is for this client."""
+        return not topics.isdisjoint(self.topics)
 
     async def rejoin(self, position: int) -> None:
         self.rejoins += 1

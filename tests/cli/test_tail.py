@@ -20,7 +20,8 @@ async def tail_of(
     out, notices = io.StringIO(), io.StringIO()
     since = options.pop("since", None)
     async with playing(*scripts) as open_stream:
-        await tail(URL, options.pop("topics", ()), n, since, as_json, out, notices, open_stream=open_stream)
+        topics = options.pop("topics", ())
+        await tail(URL, topics, n, since, as_json, out, notices, open_stream=open_stream, **options)
     return out.getvalue().splitlines(), notices.getvalue().splitlines()
 
 
@@ -141,3 +142,28 @@ async def test_it_ends_quietly_when_nobody_reads_its_output(autojump_clock: Mock
 async def test_the_epoch_of_a_server_is_in_its_hello(autojump_clock: MockClock) -> None:
     async with playing(Peer.hello) as open_stream:
         assert await epoch_of(URL, open_stream) == "e1"
+
+
+@pytest.mark.parametrize(("as_json", "topics"), [(True, []), (False, ["system"]), (False, [])])
+async def test_a_filter_is_sent_and_lets_names_of_projects_through_where_they_are_of_use(
+    as_json: bool, topics: list[str], autojump_clock: MockClock
+) -> None:
+    where = {"key": "kind", "cmp": "eq", "val": "prompt"}
+    asked: list[Any] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.hello()
+        if not as_json:
+            request = await peer.expect("get_snapshot")
+            await peer.send("snapshot", {"position": {"epoch": "e1", "seq": 100}}, re=request["id"])
+        request = await peer.expect("subscribe")
+        asked.append(request["data"]["where"])
+        await peer.confirm(request, pos=100, recovered=True)
+        record = {"project_id": "p1", "conversation_id": "c1", "record": {"kind": "prompt", "text": "?"}}
+        await peer.send("message_added", record, seq=101, epoch="e1")
+        await peer.closed_by_client()
+
+    out, _ = await tail_of(script, as_json=as_json, topics=topics, where=where)
+    assert len(out) == 1
+    wider = {"op": "or", "nodes": [{"key": "type", "cmp": "eq", "val": "project_update"}, where]}
+    assert asked == [where if as_json or topics else wider]

@@ -12,6 +12,7 @@ from observatory.core.errors import RequestError
 from observatory.core.events import LogPosition, Position
 from observatory.core.protocol import At, Close, Effect, Fetch, Reply, Session, Settle, Settled
 from observatory.core.requests import GetSubscriptions, Resume, ResumeRequest, Subscribe, Unsubscribe
+from observatory.core.where import Where, parse_where
 
 LOG = LogPosition("k3x9q2", head=100, oldest=51)
 HERE = Position("k3x9q2", 90)
@@ -210,6 +211,59 @@ def test_more_than_128_topics_are_refused_and_change_nothing() -> None:
         session.settle(Subscribe(1, ("system", "file_events")), at(100))
     assert (caught.value.code, session.topics) == ("TOO_MANY_SUBSCRIPTIONS", held)
     assert len(session.settle(Subscribe(1, ("system",)), at(100)).topics) == 128
+
+
+# -- filters -----------------------------------------------------------------------------------------------------------
+
+ROLE = {"val": "user", "key": "role", "cmp": "eq"}
+KIND = {"key": "kind", "cmp": "exists"}
+
+
+def filtering(where: dict[str, Any] | None, **options: Any) -> Subscribe:
+    parsed = None if where is None else parse_where(where)
+    return Subscribe(1, ("system",), where=parsed, gives_where=True, **options)
+
+
+def test_a_filter_given_is_set_null_removes_it_and_absent_leaves_it() -> None:
+    session = Session()
+    steps: list[tuple[Subscribe | Unsubscribe | GetSubscriptions, dict[str, Any] | None]] = [
+        (filtering(ROLE), ROLE), (Subscribe(1, ("file_events",)), ROLE), (Subscribe(1, (), replace=True), ROLE),
+        (filtering(KIND), KIND), (Unsubscribe(1, None), KIND), (GetSubscriptions(1), KIND),
+        (filtering(None), None), (GetSubscriptions(1), None),
+    ]  # fmt: skip
+    for request, expected in steps:
+        settled = session.settle(request, at(100))
+        assert told(settled)["where"] == expected
+        assert settled.where is session.where
+        assert (settled.where is None) == (expected is None)
+
+
+def test_the_filter_is_told_letter_for_letter() -> None:
+    settled = Session().settle(filtering(ROLE), at())
+    assert b'"where":{"val":"user","key":"role","cmp":"eq"},' in settled.payload
+
+
+def test_a_refused_resume_keeps_the_filter() -> None:
+    session = Session()
+    session.settle(filtering(ROLE, resume=Resume(Position("m8t1aa", 90))), at())
+    settled = session.settle(ResumeRequest(1, Resume(HERE)), at())
+    assert told(settled)["where"] == ROLE
+
+
+def test_a_refused_request_leaves_the_filter_as_it_was() -> None:
+    session = Session(frozenset(f"project:{n}" for n in range(128)), parse_where(KIND))
+    before = session.where
+    for request in (filtering(ROLE, resume=Resume(HERE)), filtering(ROLE)):
+        with pytest.raises(RequestError):
+            session.settle(request, at(100))
+        assert isinstance(session.where, Where)
+        assert session.where is before
+
+
+def test_a_bad_filter_is_answered_before_anything_changes() -> None:
+    session = Session()
+    (effect,) = session.receive(text("subscribe", {"topics": ["system"], "where": {"op": "nor"}}), 0.0, 5)
+    assert code_of(effect) == "INVALID_FILTERS"
 
 
 TOPICS = st.lists(st.sampled_from(["system", "file_events", "project:p", "conversation:c"]), max_size=4).map(tuple)

@@ -27,7 +27,9 @@ from observatory.core.requests import (
     parse_envelope,
     parse_request,
 )
+from observatory.core.where import parse_where
 
+WHERE = {"key": "role", "cmp": "exists"}
 RESUME = {"epoch": "k3x9q2", "seq": 5}
 NESTED_TOO_DEEP = '{"type":"ping","data":' + '{"a":' * MAX_NESTING + "1" + "}" * MAX_NESTING + "}"
 DEEP_ENOUGH_FOR_ANY_PARSER = "[" * 100_000 + "]" * 100_000
@@ -64,7 +66,8 @@ def refused(kind: str, data: Any = None, **envelope: Any) -> str:
     ("kind", "data", "request_"),
     [
         ("subscribe", {"topics": []}, Subscribe(1, ())),
-        ("subscribe", {"topics": ["system", "system"], "where": None}, Subscribe(1, ("system",))),
+        ("subscribe", {"topics": ["system", "system"], "where": None}, Subscribe(1, ("system",), gives_where=True)),
+        ("subscribe", {"topics": [], "where": WHERE}, Subscribe(1, (), where=parse_where(WHERE), gives_where=True)),
         ("subscribe", {"topics": ["system"], "replace": True, "resume": RESUME},
          Subscribe(1, ("system",), True, Resume(Position("k3x9q2", 5)))),
         ("unsubscribe", None, Unsubscribe(1, None)),
@@ -130,7 +133,10 @@ def test_nesting_up_to_the_bound_is_fine() -> None:
         ("subscribe", {"topics": ["x" * 1000]}, "INVALID_TOPIC"),
         ("subscribe", {"topics": ["system"] * (MAX_TOPICS + 1)}, "TOO_MANY_SUBSCRIPTIONS"),
         ("subscribe", {"topics": ["system"], "replace": 1}, "INVALID_MESSAGE"),
-        ("subscribe", {"topics": ["system"], "where": {"key": "role", "cmp": "exists"}}, "INVALID_FILTERS"),
+        ("subscribe", {"topics": ["system"], "where": WHERE | {"cmp": "like"}}, "INVALID_FILTERS"),
+        ("subscribe", {"topics": ["system"], "where": []}, "INVALID_FILTERS"),
+        ("subscribe", {"topics": ["system"], "where": False}, "INVALID_FILTERS"),
+        ("subscribe", {"topics": ["system"], "where": {}}, "INVALID_FILTERS"),
         ("subscribe", {"topics": ["system"], "resume": 7}, "INVALID_POSITION"),
         ("unsubscribe", {"topics": {}}, "INVALID_TOPIC"),
         ("resume", {}, "INVALID_POSITION"),

@@ -17,6 +17,7 @@ from actors.router import Publish, Routed, Router
 from actors.sender import OutboxLimits
 from observatory.core.batch import Batch
 from observatory.core.events import Draft, Event, text_frame
+from observatory.core.facts import facts_of_frame
 from observatory.core.handshake import Policy
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.topics import EVERYONE, of_conversation
@@ -220,7 +221,8 @@ async def serving(
     log = EventLog(directory, "boot-1")
     events = reader(log)
     written: list[object] = []
-    router: Router[str] = Router(EVERYONE, log.position.head, 64, time.monotonic_ns, written.append)
+    head = log.position.head
+    router: Router[str] = Router(EVERYONE, head, 64, time.monotonic_ns, written.append, read=facts_of_frame)
     services = Services(router, events, status, timing or Timing(), WireLimits())
     server = WebSocketServer(
         services, policy or Policy(), outbox or OutboxLimits(), max_clients, written.append, lambda low, high: low
