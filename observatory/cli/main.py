@@ -89,6 +89,10 @@ def main() -> None:
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="One more name a Host header may carry."
 )
+@click.option("--exclude", multiple=True, metavar="PATTERN",
+              help="Never read files that fit: a path, a folder, a working directory, with * and ?; repeatable.")  # fmt: skip
+@click.option("--redact", is_flag=True, default=None, help="Replace well-known keys and tokens in what clients get.")
+@click.option("--redact-stored", is_flag=True, default=None, help="Replace them before anything is stored, too.")
 @click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")
 @one_line_errors
 def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
@@ -179,6 +183,7 @@ def demo(**options: Any) -> None:  # noqa: ANN401 - the options above
               help="A Claude config directory, or its projects/ directory; repeatable.")  # fmt: skip
 @click.option("--data-dir", metavar="DIR", help="Where the log and the archive are kept.")
 @click.option("--port", help="The port that a server shall listen on.  [default: 8765]")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Files that are not to be read, as for serve.")
 @click.option("--account", is_flag=True, help="Compare the archive with every file instead, byte by byte.")
 @click.option("--deep", is_flag=True, help="Have SQLite check the whole database too.")
 @click.option("--json", "as_json", is_flag=True, help="Everything found as JSON.")
