@@ -90,7 +90,7 @@ def main() -> None:
     "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="One more name a Host header may carry."
 )
 @click.option("--exclude", multiple=True, metavar="PATTERN",
-              help="Never read files that fit: a path, a folder, a working directory, with * and ?; repeatable.")  # fmt: skip
+              help="Never read files that fit: a path, folder or working directory, with * and ?; repeatable.")  # fmt: skip
 @click.option("--redact", is_flag=True, default=None, help="Replace well-known keys and tokens in what clients get.")
 @click.option("--redact-stored", is_flag=True, default=None, help="Replace them before anything is stored, too.")
 @click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")
@@ -158,6 +158,22 @@ def status(as_json: bool, url: str | None, data_dir: Path | None) -> None:
     from observatory.cli.status import run
 
     trio.run(run, url or server_url(data_dir), as_json)
+
+
+@main.command()
+@click.argument("what", metavar="CONVERSATION|PROJECT")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory.")
+@one_line_errors
+def forget(what: str, yes: bool, data_dir: Path | None) -> None:
+    """Remove a conversation with its sub-agents, or a project, from the archive for good; also while a server runs.
+
+    The argument is a project's name or . for the one of this directory; or a conversation's id, or its first 6
+    characters or more. The transcripts themselves stay: you are told how to delete them.
+    """
+    from observatory.cli.forget import run
+
+    run(what, data_dir, yes=yes)
 
 
 @main.command()

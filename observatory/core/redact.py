@@ -1,7 +1,7 @@
 """Well-known keys and tokens in a JSON text → [redacted:TYPE]. The text stays JSON of the same shape.
 
 Patterns, not proof: what has the form of a key that somebody issues is found, a password in a sentence is not. A rule's
-pattern is only tried where one of its literals occurs, and its work is bounded by the length of the text: each unbounded
+pattern is only tried where one of its literals occurs, and its work is bounded by the length of the text: an unbounded
 run of characters can only begin where the run before it has ended.
 """
 

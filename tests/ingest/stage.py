@@ -18,6 +18,7 @@ from actors.watcher import Change, FileChanged, FileGone, FileSeen, FileStat, Ro
 from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
+from observatory.core.forgetting import Removal, Target
 from observatory.core.topics import EVERYONE
 from observatory.ingest.actor import Ingest
 from observatory.storage.log import EventLog
@@ -75,6 +76,14 @@ class InlineCommits:
         while (events := self.append_nowait(batch)) is None:
             await trio.sleep_forever()
         return events
+
+    async def forget(self, target: Target) -> Removal:
+        await trio.lowlevel.checkpoint()
+        return self.log.forget(target, NOW)
+
+    async def scrub(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.log.scrub()
 
 
 @attrs.define(eq=False)
