@@ -90,7 +90,7 @@ def main() -> None:
     "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="One more name a Host header may carry."
 )
 @click.option("--exclude", multiple=True, metavar="PATTERN",
-              help="Never read files that fit: a path, folder or working directory, with * and ?; repeatable.")  # fmt: skip
+              help="Never read files that fit: a path, folder or working directory; repeatable.")  # fmt: skip
 @click.option("--redact", is_flag=True, default=None, help="Replace well-known keys and tokens in what clients get.")
 @click.option("--redact-stored", is_flag=True, default=None, help="Replace them before anything is stored, too.")
 @click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")

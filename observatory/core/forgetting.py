@@ -4,7 +4,7 @@ An event keeps its place in the log, so that the log stays dense and positions s
 topics: a tombstone, which no client can hold a topic of. Source: docs/privacy.md.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 import attrs
@@ -131,8 +131,9 @@ def drafts_of(removal: Removal, known: Mapping[str, Conversation]) -> list[Draft
 
 @attrs.define
 class KeptOut:
-    """Files that are not read again. heads: digests of first records, for a file under another name."""
+    """Files that are not read (again). heads: digests of first records, for a forgotten file under another name."""
 
+    excluded: Callable[[str], bool] = lambda path: False
     paths: set[str] = attrs.field(factory=set)
     heads: set[int] = attrs.field(factory=set)
 
@@ -143,11 +144,11 @@ class KeptOut:
             self.heads |= set() if file.head is None else {file.head}
 
     def holds(self, path: str) -> bool:
-        """Whether a path is a forgotten file's, or lies in the folder of its sub-agents."""
+        """Whether a path is excluded, a forgotten file's, or in the folder of its sub-agents."""
+        if self.excluded(path) or path in self.paths:
+            return True
         if not self.paths:
             return False
-        if path in self.paths:
-            return True
         while folder := path.rpartition("/")[0]:
             if f"{folder}.jsonl" in self.paths:
                 return True

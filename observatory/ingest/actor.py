@@ -71,7 +71,7 @@ class Ingest:
         if len(known) < len(rows):
             hint = "what was archived of them stays; observatory forget removes it"
             log.info("files.excluded", files=len(rows) - len(known), hint=hint)
-        roots, kept_out = archive.scanned_roots(), archive.kept_out()
+        roots, kept_out = archive.scanned_roots(), attrs.evolve(archive.kept_out(), excluded=excluded)
         self._sources = Sources(archive.new_source_id, wall_ms() * 1_000_000, known, roots, kept_out)
         self._reader = Reader(archive, self._books, self._sources, trio.current_time, redact)
         self._journal = Journal(archive, self._books, self._sources)

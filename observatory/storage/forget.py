@@ -143,7 +143,8 @@ def is_due(db: sqlite3.Connection) -> bool:
 def kept_out(db: sqlite3.Connection) -> KeptOut:
     """The files that are not read again."""
     rows = db.execute("SELECT path, head FROM forgotten").fetchall()
-    return KeptOut({path for path, _ in rows if path is not None}, {head for _, head in rows if head is not None})
+    paths = {path for path, _ in rows if path is not None}
+    return KeptOut(paths=paths, heads={head for _, head in rows if head is not None})
 
 
 def _left_to_do(db: sqlite3.Connection) -> str | None:
@@ -162,7 +163,7 @@ def _project(db: sqlite3.Connection, project_id: str) -> Project | None:
 def _files(db: sqlite3.Connection, ids: set[str], project: Project | None) -> list[ForgottenFile]:
     """Their sources, and those that were not recognised: in a project's folder, or in that of a session's agents."""
     rows = db.execute("SELECT id, path, root, generation, conversation_id FROM sources").fetchall()
-    named = KeptOut({path for _, path, _, _, conversation in rows if conversation in ids})
+    named = KeptOut(paths={path for _, path, _, _, conversation in rows if conversation in ids})
     found = []
     for source, path, root, generation, conversation in rows:
         stray = conversation is None and (
