@@ -4,8 +4,8 @@ import json
 import random
 import signal
 import sqlite3
-import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from trio.to_thread import run_sync
 from observatory.cli.main import main
 from observatory.client.connection import connect
 from observatory.client.follow import follow
-from observatory.core.client_items import Event
+from observatory.core.client_items import Event, Frame
 from observatory.core.events import Position
+from observatory.core.forgetting import Target
 from observatory.storage import errands
 from observatory.storage.opening import DirectoryLock
 from tests.running import Server, serving
@@ -53,6 +54,15 @@ def traces(data_dir: Path) -> list[str]:
     return [path.name for path in files if SECRET.encode() in path.read_bytes()]
 
 
+def wait_until_clean(data_dir: Path) -> None:
+    """Another process is at it, and only its files tell: the request goes away, then the last trace."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    asked = [data_dir / name for name in (errands.REQUEST, errands.TAKEN)]
+    while any(path.exists() for path in asked) or traces(data_dir):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def rows(data_dir: Path, query: str) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(f"{(data_dir / 'observatory.db').as_uri()}?mode=ro", uri=True)) as db:
         return db.execute(query).fetchall()
@@ -62,7 +72,7 @@ async def until(server: Server, count: int) -> None:
     """So many records have been stored, and are in the books."""
     with trio.move_on_after(DEADLINE_SECONDS):
         async with connect(server.url, topics=["all_conversations"], since=await beginning(server)) as client:
-            while count > len({r for r in rows(server.data_dir, "SELECT id FROM records")}):
+            while count > len(rows(server.data_dir, "SELECT id FROM records")):
                 await client.event()
             while (await client.request("get_status")).data["gauges"]["history_waiting"]:
                 pass
@@ -130,7 +140,7 @@ async def test_beside_a_running_server_memory_and_clients_forget_too(root: Path)
         async with connect(server.url, topics=["all_conversations", "file_events"], since=start) as client:
             transcript(root, ONE, "/home/ada/shop", SECRET)
             transcript(root, TWO, "/home/ada/shop", "goes on", lines=1)
-            seen = []
+            seen: list[Frame] = []
             while not seen or "goes on" not in str(seen[-1].data):
                 seen.append(await client.event())
             assert SECRET not in str(seen)
@@ -175,17 +185,13 @@ async def test_a_server_killed_in_the_middle_has_forgotten_after_its_next_start(
             await trio.sleep(seeded.uniform(0, 0.6))  # wherever it is by then
             await server.kill()
             await server.start()
-            with trio.fail_after(DEADLINE_SECONDS):
-                while any((server.data_dir / name).exists() for name in (errands.REQUEST, errands.TAKEN)):
-                    await trio.sleep(0.05)
-                while traces(server.data_dir):  # the bytes follow: killed between the rows and them
-                    await trio.sleep(0.1)
+            await run_sync(wait_until_clean, server.data_dir)
             assert rows(server.data_dir, "SELECT count(*) FROM records") == [(0,)]
         await server.terminate()
 
 
-def _target(session: str) -> errands.Target:
-    return errands.Target("conversation", session)
+def _target(session: str) -> Target:
+    return Target("conversation", session)
 
 
 async def test_a_command_killed_in_the_middle_is_repeated(kept: Path, root: Path) -> None:
@@ -197,19 +203,20 @@ async def test_a_command_killed_in_the_middle_is_repeated(kept: Path, root: Path
     program = [sys.executable, "-c", "from observatory.cli.main import main; main()"]
     for _ in range(4):
         command = [*program, "forget", ONE, "--yes", "--data-dir", str(kept)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            await trio.sleep(seeded.uniform(0.2, 0.6))
-            process.send_signal(signal.SIGKILL)
+        with trio.move_on_after(seeded.uniform(0.2, 0.6)):  # wherever it is by then
+            await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False, deliver_cancel=_kill)
         if not rows(kept, f"SELECT 1 FROM conversations WHERE id = '{ONE}'"):
             break
     done = invoked(ONE, "--data-dir", kept)
     assert done.exit_code in (0, 2), done.output  # 2: it is gone already, and the next process does the rest
     async with serving(root, kept) as server:
-        with trio.fail_after(DEADLINE_SECONDS):
-            while traces(kept):
-                await trio.sleep(0.1)
+        await run_sync(wait_until_clean, kept)
         await server.terminate()
     assert traces(kept) == []
+
+
+async def _kill(process: trio.Process) -> None:
+    process.send_signal(signal.SIGKILL)
 
 
 @pytest.mark.parametrize("what", ["nobody", "conversation:nobody", "system", "all_conversations", "project:nobody"])

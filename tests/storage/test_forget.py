@@ -36,9 +36,9 @@ def add(log: EventLog, source: int, key: str, *bodies: bytes, parent: str | None
         title: str | None = None, flags: int = 0) -> None:  # fmt: skip
     """A conversation with one record and one event a body, and all that follows from it."""
     batch = Batch()
-    path = f"/root/projects/-w/{key}.jsonl"
+    path = f"/r/projects/-w/{key}.jsonl"
     batch.sources[source] = attrs.evolve(
-        SourceRow(source, path, "/root/projects", STATE), lines=len(bodies), conversation_id=key
+        SourceRow(source, path, "/r/projects", STATE), lines=len(bodies), conversation_id=key
     )
     row = Conversation(key, project, "s", path, AT, AT, "a" if parent else None, parent, title, "prompt")
     batch.conversations[key] = row
@@ -162,9 +162,9 @@ def test_a_fork_that_is_forgotten_says_where_its_copied_lines_stay(tmp_path: Pat
 
 def test_files_that_were_not_recognised_go_with_the_project_of_their_folder(tmp_path: Path) -> None:
     log = filled(tmp_path)
-    stray = SourceRow(6, "/root/projects/-w/notes.jsonl", "/root/projects", STATE, lines=1)
-    agent = SourceRow(7, "/root/projects/-w/c/subagents/agent-b.jsonl", "/root/projects", STATE, lines=1)
-    other = SourceRow(8, "/root/projects/-v/notes.jsonl", "/root/projects", STATE, lines=1)
+    stray = SourceRow(6, "/r/projects/-w/notes.jsonl", "/r/projects", STATE, lines=1)
+    agent = SourceRow(7, "/r/projects/-w/c/subagents/agent-b.jsonl", "/r/projects", STATE, lines=1)
+    other = SourceRow(8, "/r/projects/-v/notes.jsonl", "/r/projects", STATE, lines=1)
     log.append(Batch(sources={row.id: row for row in (stray, agent, other)}), NOW)
     assert {file.id for file in preview(tmp_path, Target("conversation", "c")).files} == {1, 2, 7}
     log.forget(Target("project", "p"), NOW)
@@ -176,7 +176,7 @@ def test_what_is_forgotten_is_remembered_by_its_paths_and_by_its_first_records(t
     log = filled(tmp_path)
     log.forget(Target("conversation", "c"), NOW)
     kept_out = log.kept_out()
-    assert kept_out.paths == {"/root/projects/-w/c.jsonl", "/root/projects/-w/c.a.jsonl"}
+    assert kept_out.paths == {"/r/projects/-w/c.jsonl", "/r/projects/-w/c.a.jsonl"}
     assert kept_out.heads == {digest(body("1")), digest(body("3"))}
     key = copy_key(body("1"))
     assert key is not None
@@ -191,9 +191,7 @@ def test_no_byte_of_it_is_left_in_any_file(tmp_path: Path) -> None:
     log.trim(Retention(events=30), NOW)
     assert SECRET in everything(tmp_path)
     log.forget(Target("conversation", "c"), NOW)
-    assert log.scrub_due
-    assert log.scrub()
-    assert not log.scrub_due
+    assert (log.scrub_due, log.scrub(), log.scrub_due) == (True, True, False)
     assert SECRET not in everything(tmp_path)
     assert log.conversation("d") is not None
     log.close()
