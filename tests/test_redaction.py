@@ -33,7 +33,7 @@ async def test_what_leaves_is_redacted_live_and_replayed_alike_and_the_archive_k
         assert KEY not in str(live.seen)
         assert f"{CLEAN} 1" in str(live.seen)
         assert live.seen[-1]["data"] == {"key": CLEAN}
-        snapshot = (await live.raw.ask("get_snapshot"))["data"]
+        snapshot = (await (await on.stranger()).ask("get_snapshot"))["data"]
         assert snapshot["conversations"][0]["title"] == f"{CLEAN} 1"
         assert KEY.encode() in stored(tmp_path, "SELECT body FROM records")[0]
 
