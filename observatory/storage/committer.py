@@ -55,6 +55,7 @@ class Committer:
         self._busy = False  # the lock's holder is at work: not now, on the loop
         self._limiter = trio.CapacityLimiter(1)
         self._checkpoint_limiter = trio.CapacityLimiter(1)  # its own: a commit must not wait behind one
+        self._scrub_due = event_log.scrub_due  # a process that was killed may have left it undone
         self._next_scrub = 0.0
         self._in_thread = 0  # commits still to be made in the thread
         self._checkpointed_head = event_log.position.head
@@ -87,6 +88,7 @@ class Committer:
     async def forget(self, target: Target) -> Removal:
         """Remove a conversation or project; `scrub` has to follow. Raises StoreError; then nothing is removed."""
         async with self._turn():
+            self._scrub_due = True
             removal = await trio.to_thread.run_sync(self._log.forget, target, self._wall_ms(), limiter=self._limiter)
         if self._leaving is None:
             return removal
@@ -106,15 +108,13 @@ class Committer:
         start = time.perf_counter()
         async with self._turn():
             done = await trio.to_thread.run_sync(self._log.scrub, SCRUB_PATIENCE_MS, limiter=self._limiter)
+        self._scrub_due = not done
         if done:
             log.info("log.scrubbed", seconds=round(time.perf_counter() - start, 3))
         return done
 
-    async def _scrub_if_due(self) -> None:
-        """What a process that was killed, or a reader, has left undone."""
-        if self._log.scrub_due:
-            self._next_scrub = trio.current_time() + SCRUB_EVERY
-            await self._scrub_once()
+    async def _finish_scrub(self) -> None:
+        await self._scrub_once()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -131,8 +131,9 @@ class Committer:
         next_trim = trio.current_time()
         while True:
             await trio.sleep(CHECKPOINT_EVERY)
-            if trio.current_time() >= self._next_scrub and not self._busy:
-                await self._patiently(self._scrub_if_due)
+            if self._scrub_due and trio.current_time() >= self._next_scrub:
+                self._next_scrub = trio.current_time() + SCRUB_EVERY
+                await self._patiently(self._finish_scrub)
             if self._log.position.head != self._checkpointed_head:
                 self._checkpointed_head = self._log.position.head
                 await self._patiently(self._checkpoint)
