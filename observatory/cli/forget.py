@@ -138,13 +138,21 @@ def _by_server(directory: Path, target: Target) -> bool:
     except FileExistsError:
         raise StoreError("another forget waits for the server", "try again when it is done") from None
     deadline = time.monotonic() + TAKEN_WITHIN
-    while (found := errands.answer(directory, errand)) is None:
+    while True:
+        done, gone = not errands.is_open(directory), running(directory) is None
+        if (found := errands.answer(directory, errand)) is not None:
+            return _scrubbed(found)
+        if done or gone:
+            raise _lost(done)
         if time.monotonic() > deadline and errands.withdraw(directory):
             raise StoreError("the server does not take it; nothing was forgotten", "stop the server, and try again")
-        if running(directory) is None and errands.answer(directory, errand) is None:
-            raise StoreError("the server ended meanwhile", "the next one finishes it, or run the command once more")
         time.sleep(LOOK_EVERY)
-    return _scrubbed(found)
+
+
+def _lost(done: bool) -> StoreError:
+    if done:
+        return StoreError("the server is done, but could not say how it went", "see its log, and observatory ls")
+    return StoreError("the server ended meanwhile", "the next one finishes it, or run the command once more")
 
 
 def _scrubbed(found: dict[str, Any]) -> bool:

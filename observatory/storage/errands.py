@@ -7,6 +7,7 @@ is at it; forget.result: done.
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,31 +57,45 @@ def answer(directory: Path, errand: Errand) -> dict[str, Any] | None:
     return found
 
 
+def is_open(directory: Path) -> bool:
+    """Whether something is asked for, or being done."""
+    return any((directory / name).exists() for name in (REQUEST, TAKEN))
+
+
 def take(directory: Path) -> Errand | None:
-    """The server's side: what is asked for, or was when the last server ended. What cannot be read is put away."""
+    """The server's side: what is asked for, or was when the last server ended. What is no errand is put away.
+
+    A directory that cannot be written now holds nobody's errand up for good: it is looked at again and again.
+    """
     for name in (TAKEN, REQUEST):
         path = directory / name
         try:
-            data = path.read_bytes()
-        except FileNotFoundError:
+            errand = _errand(path.read_bytes())
+            if errand is None:
+                path.unlink()
+                continue
+            path.replace(directory / TAKEN)
+        except OSError:
             continue
-        try:
-            found = orjson.loads(data)
-            errand = Errand(str(found["id"]), Target(**found["target"]))
-            if errand.target.kind not in ("conversation", "project"):
-                raise ValueError(errand.target.kind)
-        except (ValueError, TypeError, KeyError):
-            path.unlink()
-            continue
-        path.replace(directory / TAKEN)
         return errand
     return None
 
 
+def _errand(data: bytes) -> Errand | None:
+    try:
+        found = orjson.loads(data)
+        errand = Errand(str(found["id"]), Target(**found["target"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+    return errand if errand.target.kind in ("conversation", "project") else None
+
+
 def finish(directory: Path, errand: Errand, result: dict[str, Any]) -> None:
-    """The server's side: it is done, or failed with `error`."""
-    _write(directory / RESULT, {"id": errand.id, **result})
-    (directory / TAKEN).unlink(missing_ok=True)
+    """The server's side: it is done, or failed with `error`. On a full disk there is no answer; the log has it."""
+    with suppress(OSError):
+        _write(directory / RESULT, {"id": errand.id, **result})
+    with suppress(OSError):
+        (directory / TAKEN).unlink()
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -257,6 +257,32 @@ async def test_a_server_that_does_not_take_it_is_not_waited_for_without_end(
     assert traces(kept)
 
 
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ({"records": 1, "events": 1, "scrubbed": True}, "forgotten\n"),
+        ({"records": 1, "events": 1, "scrubbed": False}, "another program reads them"),
+        ({"error": "the disk is full"}, "the server could not do it: the disk is full"),
+        (None, "could not say how it went"),
+    ],
+)
+async def test_what_the_server_answers_is_told(kept: Path, left: dict[str, object] | None, said: str) -> None:
+    def serve() -> None:
+        while (errand := errands.take(kept)) is None:
+            time.sleep(0.01)
+        if left is None:
+            (kept / errands.TAKEN).unlink()
+        else:
+            errands.finish(kept, errand, left)
+
+    with held(kept):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_sync, serve)
+            done = await run_sync(invoked, ONE, "--data-dir", kept)
+    assert said in done.output
+    assert done.exit_code == (0 if said == "forgotten\n" else 1)
+
+
 class held:
     """Another process's lock on a data directory: of this one, but through a descriptor of its own."""
 

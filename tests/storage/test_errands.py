@@ -66,3 +66,11 @@ def test_what_is_no_errand_is_put_away(tmp_path: Path, data: bytes) -> None:
     (tmp_path / errands.REQUEST).write_bytes(data)
     assert errands.take(tmp_path) is None
     assert names(tmp_path) == set()
+
+
+def test_what_cannot_be_read_or_written_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / errands.REQUEST).mkdir()
+    assert errands.take(tmp_path) is None
+    (tmp_path / errands.RESULT).mkdir()
+    errands.finish(tmp_path, errands.Errand("1", TARGET), {})
+    assert errands.is_open(tmp_path)
