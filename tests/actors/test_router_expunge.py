@@ -39,3 +39,14 @@ async def test_what_is_expunged_takes_no_room_and_what_comes_later_is_not_touche
     await router.post(Rejoin(client, 0, lambda place: None))
     await settle()
     assert client.taken == b"2,"
+
+
+async def test_what_filters_have_read_of_it_is_dropped_too(router: Router[str]) -> None:
+    client = FakeClient()
+    await router.post(Subscribe(client, lambda place: Decision(frozenset({"a"}), place.head, lambda read: True)))
+    await router.post(one(1, "a"))
+    await settle()
+    assert client.taken == b"1,"
+    assert router._audience._verdicts
+    await router.post(Expunge(frozenset({1})))
+    assert not router._audience._verdicts
