@@ -92,6 +92,11 @@ class At:
     call: Callable[[Place], None]
 
 
+@attrs.frozen(eq=False)
+class Expunge:
+    positions: frozenset[int]  # nobody gets the messages there any more; their places stay
+
+
 @attrs.define(eq=False)
 class Publish(Generic[T]):
     """Messages in rising order of position; what one client gets of them is offered as one chunk.
@@ -107,7 +112,7 @@ class Publish(Generic[T]):
     done: trio.Event = attrs.field(factory=trio.Event)
 
 
-Command = Subscribe[T] | Unsubscribe | Rejoin | At | Publish[T]
+Command = Subscribe[T] | Unsubscribe | Rejoin | At | Expunge | Publish[T]
 
 
 @attrs.frozen
@@ -205,6 +210,8 @@ class Router(Generic[T]):
                 self._forget(command.client)
             case At():
                 command.call(self._place(command.client))
+            case Expunge(positions):
+                self._expunge(positions)
             case _:
                 assert_never(command)
         return True
@@ -373,6 +380,13 @@ class Router(Generic[T]):
         command.done.set()
         if reached:
             self._on_routed(command)
+
+    def _expunge(self, positions: frozenset[int]) -> None:
+        for at, message in enumerate(self._recent):
+            if message.position in positions:
+                self._audience.forget(message.position)
+                self._recent_bytes -= len(message.data)
+                self._recent[at] = Routed(message.position, (), b"")
 
     def _remember(self, messages: Sequence[Routed[T]]) -> None:
         for message in messages:

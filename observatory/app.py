@@ -65,6 +65,9 @@ def make_monitor(config: Config, lock: DirectoryLock) -> FileMonitor:
         retention=Retention(config.event_retention_seconds, config.event_retention_count, config.event_retention_bytes),
         slow_event_seconds=config.slow_event_seconds,
         trace_window_seconds=config.trace_window_seconds,
+        exclude=config.exclude,
+        redact=config.redact,
+        redact_stored=config.redact_stored,
         lock=lock,
     )
 

@@ -72,6 +72,18 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())
 
 
+def _patterns(value: object) -> tuple[str, ...]:
+    home = str(Path("~").expanduser())
+    return tuple(home + name[1:] if name == "~" or name.startswith("~/") else name for name in _names(value))
+
+
+def _yes_or_no(value: object) -> bool:
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if str(value).lower() not in known:
+        raise ValueError("must be true or false")
+    return known[str(value).lower()]
+
+
 def _loopback(value: object) -> str:
     if str(value) not in LOOPBACK:
         raise ValueError(
@@ -98,6 +110,9 @@ SETTINGS = (
     Setting("watcher", _one_of(*WATCHERS), "auto", "How files are watched: auto, inotify, watchfiles or poll."),
     Setting("allow_hosts", _names, (), "More names that a Host header may carry."),
     Setting("allow_origins", _names, (), "Origins of web pages that may connect although they are not ours."),
+    Setting("exclude", _patterns, (), "Glob patterns of files, folders or working directories that are never read."),
+    Setting("redact", _yes_or_no, False, "Replace well-known keys and tokens in what is sent to clients."),
+    Setting("redact_stored", _yes_or_no, False, "Replace them before anything is stored, too."),
     Setting("max_clients", _whole(1, 1_000_000), 10_000, "Clients at a time; never above the fd limit minus 256."),
     Setting("outbox_frames", _whole(1, 1_000_000), 1024, "Frames that may wait for one client; then it catches up."),
     Setting("outbox_bytes", _whole(1024, 2**31), 1024 * 1024, "Bytes that may wait for one client."),
@@ -124,6 +139,9 @@ class Config:
     watcher: Literal["auto", "inotify", "watchfiles", "poll"]
     allow_hosts: tuple[str, ...]
     allow_origins: tuple[str, ...]
+    exclude: tuple[str, ...]
+    redact: bool
+    redact_stored: bool
     max_clients: int
     outbox_frames: int
     outbox_bytes: int

@@ -20,11 +20,17 @@ from actors.router import Publish, Router
 from actors.watcher import FileWatcher
 from observatory import __version__
 from observatory.core.contracts import ComponentHealth, SystemHealth, worst
+from observatory.core.errors import StoreError
+from observatory.core.exclude import excluder
 from observatory.core.facts import facts_of_frame
+from observatory.core.forgetting import Removal, Target
 from observatory.core.identity import is_transcript
+from observatory.core.redact import redact as redacted
 from observatory.core.replies import rfc3339
 from observatory.core.topics import EVERYONE, members
-from observatory.ingest.actor import Ingest, Journey
+from observatory.ingest.actor import Ingest
+from observatory.ingest.carried import Journey
+from observatory.storage import errands
 from observatory.storage.committer import Committer
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.opening import DirectoryLock, boot_id, explain
@@ -32,6 +38,7 @@ from observatory.storage.reader import LogReader
 from observatory.telemetry.trace import LatencyTrace, Stamps
 
 log = structlog.get_logger()
+ERRANDS_EVERY = 0.25  # seconds between two looks for a file that a command has left: two failing opens
 ROUTER_INBOX = 64  # commits and requests that may wait for the Router; beyond, the ingest waits
 
 
@@ -47,6 +54,8 @@ class FileMonitor:
 
     Args:   roots: directories with transcripts somewhere below; they may be absent, appear later, or vanish.
             watcher: auto, inotify, watchfiles or poll. lock: of data_dir, if the caller holds it already.
+            exclude: glob patterns of what is never read. redact: keys and tokens are replaced in what clients get;
+            redact_stored: and in what is stored.
     Raises: WorldError, at the start or out of the block: the store cannot be opened, or is lost.
     """
 
@@ -63,6 +72,9 @@ class FileMonitor:
         retention: Retention | None = None,
         slow_event_seconds: float = 0.05,
         trace_window_seconds: float = 10.0,
+        exclude: Iterable[str] = (),
+        redact: bool = False,
+        redact_stored: bool = False,
         lock: DirectoryLock | None = None,
     ) -> None:
         self.roots = tuple(os.path.abspath(Path(root).expanduser()) for root in roots)
@@ -70,6 +82,9 @@ class FileMonitor:
         self._watcher_kind = watcher
         self._retention = retention or Retention()
         self._trace = LatencyTrace(log, slow_event_seconds, trace_window_seconds)
+        self._excluded = excluder(exclude)
+        self._leaving = redacted if redact else None
+        self._stored = redacted if redact_stored else None
         self._given_lock = lock
         self._started = time.time()
 
@@ -88,9 +103,9 @@ class FileMonitor:
     @asynccontextmanager
     async def _live(self) -> AsyncIterator[None]:
         with _held(self._given_lock, self.data_dir) as self._lock, alone():
-            event_log = EventLog(self.data_dir, boot_id())
+            event_log = EventLog(self.data_dir, boot_id(), self._stored)
             try:
-                self.events = LogReader(event_log)
+                self.events = LogReader(event_log, self._leaving)
                 try:
                     self._wire(event_log)
                     async with trio.open_nursery() as nursery:
@@ -105,9 +120,12 @@ class FileMonitor:
     def _wire(self, event_log: EventLog) -> None:
         head = event_log.position.head
         self.router = Router(EVERYONE, head, ROUTER_INBOX, time.monotonic_ns, self.on_written, members, facts_of_frame)
-        self.commits = Committer(event_log, self._retention, now_ms)
-        self._ingest = Ingest(event_log, self.commits, self.router, now_ms)
-        self._watcher = FileWatcher(self.roots, is_transcript, self._ingest, self._watcher_kind)
+        self.commits = Committer(event_log, self._retention, now_ms, self._leaving)
+        self._ingest = Ingest(event_log, self.commits, self.router, now_ms, self._excluded, self._stored)
+        self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
+
+    def _wanted(self, path: str) -> bool:
+        return is_transcript(path) and not self._excluded(path)
 
     async def _run_parts(self, path: Path, task_status: trio.TaskStatus[None]) -> None:
         """From the log outwards. A part's failure ends all, and the block with them: the main line fails fast."""
@@ -117,10 +135,40 @@ class FileMonitor:
                 nursery.start_soon(self.commits.keep_up)
                 nursery.start_soon(self._trace.run)
                 nursery.start_soon(self._ingest.run)
+                nursery.start_soon(self._run_errands)
                 await nursery.start(self._watcher.run)
                 task_status.started()
         except* sqlite3.Error as errors:  # a look-up failed: memory is not to be trusted, a start is
             raise explain(first_of(errors), path) from errors
+
+    # -- forgetting ----------------------------------------------------------------------------------------------------
+
+    async def forget(self, target: Target) -> Removal:
+        """Remove a conversation with its sub-agents, or a project, for good: docs/privacy.md. Raises StoreError.
+
+        When it returns, nothing of it is served; its bytes have left the files unless somebody was reading them.
+        """
+        removal = await self._ingest.forget(target)
+        await self.commits.scrub()
+        return removal
+
+    async def _run_errands(self) -> None:
+        """What `observatory forget` asks for, also what the last server left undone."""
+        while True:
+            if (errand := errands.take(self.data_dir)) is not None:
+                log.info("forget.started", kind=errand.target.kind, id=errand.target.id)
+                result = await self._answer(errand.target)
+                errands.finish(self.data_dir, errand, result)
+                log.info("forget.finished", **result)
+            await trio.sleep(ERRANDS_EVERY)
+
+    async def _answer(self, target: Target) -> dict[str, Any]:
+        try:
+            removal = await self._ingest.forget(target)
+            scrubbed = await self.commits.scrub()
+        except StoreError as error:  # whoever asked is told; a store that is lost ends the other parts
+            return {"error": str(error)}
+        return {"records": removal.records, "events": len(removal.seqs), "scrubbed": scrubbed}
 
     # -- what the senders tell -----------------------------------------------------------------------------------------
 

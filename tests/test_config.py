@@ -22,6 +22,9 @@ SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "watcher": ("poll", "poll", ("magic",)),
     "allow_hosts": ("box,", ("box",), ()),
     "allow_origins": ("http://a, http://b", ("http://a", "http://b"), ()),
+    "exclude": ("*-diary, /x", ("*-diary", "/x"), ()),
+    "redact": ("true", True, ("maybe", "2")),
+    "redact_stored": ("1", True, ("maybe",)),
     "max_clients": ("7", 7, ("0",)),
     "outbox_frames": ("7", 7, ("0",)),
     "outbox_bytes": ("2048", 2048, ("1",)),
@@ -75,6 +78,12 @@ def test_each_setting_comes_from_a_flag_the_environment_or_the_file(name: str, h
     assert getattr(load({}, {**os.environ, variable: text}), name) == value
     toml(home, f'{name} = "{text}"')
     assert getattr(load({}), name) == value
+
+
+def test_patterns_may_begin_with_the_home_and_a_switch_is_a_switch(home: Path) -> None:
+    toml(home, 'exclude = ["~/diary", "~"]\nredact = true')
+    assert load({}).exclude == (f"{home}/diary", str(home))
+    assert load({}).redact
 
 
 def test_a_flag_wins_over_the_environment_which_wins_over_the_file(home: Path) -> None:

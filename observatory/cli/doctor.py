@@ -13,6 +13,7 @@ from observatory.cli.status import ask
 from observatory.config import Config, load, load_flags, origins
 from observatory.core.check_host import ServerFacts
 from observatory.core.errors import UsageError, WorldError
+from observatory.core.exclude import excluder
 from observatory.doctor.account import Totals, accounts
 from observatory.doctor.checkup import Circumstances
 from observatory.doctor.checkup import check as findings_of
@@ -48,7 +49,8 @@ def account(flags: Mapping[str, Any], as_json: bool) -> bool:
     totals, shown = Totals(), list[dict[str, Any]]()
     printer = report.Printer()
     with reading(config.data_dir) as archive:
-        for file in accounts(archive, transcripts(config.roots), Patience().settle if served else lambda: False):
+        settle = Patience().settle if served else lambda: False
+        for file in accounts(archive, transcripts(config.roots), settle, excluder(config.exclude)):
             totals.add(file)
             if as_json:
                 shown.append(report.file_json(file))

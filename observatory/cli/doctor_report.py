@@ -20,7 +20,8 @@ LEVEL_WIDTH, WHAT_WIDTH = 6, 10
 INDENT = " " * (LEVEL_WIDTH + WHAT_WIDTH)
 NARROWEST = 60  # a terminal below is not wrapped for
 NAMES = {
-    "record": "records", "error": "lines kept as errors", "oversize": "lines beyond the cap", "newline": "newlines",
+    "record": "records", "redacted": "redacted records", "forgotten": "forgotten lines",
+    "error": "lines kept as errors", "oversize": "lines beyond the cap", "newline": "newlines",
     "blank": "blanks", "cr": "CR", "nul": "NUL", "bom": "BOM", "torn": "torn tails", "changed": "changed",
     "unaccounted": "unaccounted for", "not read": "not read",
 }  # fmt: skip
@@ -133,6 +134,7 @@ def verdict(totals: Totals) -> str:
     """The result in one line."""
     compared, gone = totals.files["compared"], totals.files["gone"]
     kept = f", {number(gone, 'file')} gone from the disk and kept" if gone else ""
+    kept += f", {number(out, 'file')} kept out" if (out := totals.files["kept out"]) else ""
     if totals.unclean:
         every = sum(totals.files.values())
         return f"fail  {totals.unclean:,} of {number(every, 'file')} not accounted for{kept}"

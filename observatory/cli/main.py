@@ -89,6 +89,10 @@ def main() -> None:
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="One more name a Host header may carry."
 )
+@click.option("--exclude", multiple=True, metavar="PATTERN",
+              help="Never read files that fit: a path, folder or working directory; repeatable.")  # fmt: skip
+@click.option("--redact", is_flag=True, default=None, help="Replace well-known keys and tokens in what clients get.")
+@click.option("--redact-stored", is_flag=True, default=None, help="Replace them before anything is stored, too.")
 @click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")
 @one_line_errors
 def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
@@ -157,6 +161,22 @@ def status(as_json: bool, url: str | None, data_dir: Path | None) -> None:
 
 
 @main.command()
+@click.argument("what", metavar="CONVERSATION|PROJECT")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory.")
+@one_line_errors
+def forget(what: str, yes: bool, data_dir: Path | None) -> None:
+    """Remove a conversation with its sub-agents, or a project, from the archive for good; also while a server runs.
+
+    The argument is a project's name or . for the one of this directory; or a conversation's id, or its first 6
+    characters or more. The transcripts themselves stay: you are told how to delete them.
+    """
+    from observatory.cli.forget import run
+
+    run(what, data_dir, yes=yes)
+
+
+@main.command()
 @click.option("--speed", type=click.FloatRange(0.1, 1000), default=1.0, metavar="X",
               help="How many times as fast as in life.  [default: 1]")  # fmt: skip
 @click.option("--seed", type=int, metavar="N", help="Other made-up sessions; the same seed gives the same ones.")
@@ -179,6 +199,7 @@ def demo(**options: Any) -> None:  # noqa: ANN401 - the options above
               help="A Claude config directory, or its projects/ directory; repeatable.")  # fmt: skip
 @click.option("--data-dir", metavar="DIR", help="Where the log and the archive are kept.")
 @click.option("--port", help="The port that a server shall listen on.  [default: 8765]")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Files that are not to be read, as for serve.")
 @click.option("--account", is_flag=True, help="Compare the archive with every file instead, byte by byte.")
 @click.option("--deep", is_flag=True, help="Have SQLite check the whole database too.")
 @click.option("--json", "as_json", is_flag=True, help="Everything found as JSON.")

@@ -175,6 +175,10 @@ def _status_rows(_type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...]]
     yield Span(STATUS_STYLES.get(status, "bold red"), f"system {status} "), Span("", one_line(about))
 
 
+def _forgotten_rows(type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
+    yield Span(QUIET, f"{type.replace('_', ' ')} "), Span(QUIET, one_line(data.get("id", "?")))
+
+
 def _no_rows(_type: str, _data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
     return iter(())
 
@@ -187,7 +191,9 @@ ROWS: Mapping[str, Callable[[str, dict[str, Any]], Iterator[tuple[Span, ...]]]] 
     "message_added": _message_rows,
     "conversation_started": _conversation_rows,
     "conversation_update": _conversation_rows,
+    "conversation_forgotten": _forgotten_rows,
     "project_update": _no_rows,  # it only teaches a name
+    "project_forgotten": _forgotten_rows,
     "file_created": _file_rows,
     "file_modified": _file_rows,
     "file_deleted": _file_rows,

@@ -9,8 +9,10 @@ from typing import Literal
 
 import attrs
 
+from observatory.core.forgetting import FORGOTTEN
 from observatory.core.frozen import frozen
-from observatory.core.lines import BOM
+from observatory.core.lines import BOM, trimmed
+from observatory.core.redact import redact
 from observatory.core.transcript import OVERSIZE
 
 What = Literal["changed", "unaccounted", "overlap", "not read"]
@@ -18,7 +20,7 @@ Read = Callable[[int, int], bytes]  # (start, end) → those bytes of the file; 
 IGNORED = b" \t\n\r\x0b\x0c\0"
 STEP = 1024 * 1024  # looked at in one piece: bounds the memory
 KEPT_FINDINGS = 20  # of one file; more are counted only
-CLASSES = ("record", "error", "oversize", "newline", "blank", "cr", "nul", "bom", "torn")  # all is well with these
+CLASSES = ("record", "redacted", "forgotten", "error", "oversize", "newline", "blank", "cr", "nul", "bom", "torn")
 TROUBLES = ("changed", "unaccounted", "not read")
 
 
@@ -28,6 +30,7 @@ class Claim:
 
     length: bytes of its line, or of its part of a glued line. span: bytes to the start of the next line.
     error: None for a good record. body: as it was read: without BOM and CR; of an oversize line only its beginning.
+    redacted: keys in it were replaced before it was stored.
     """
 
     offset: int
@@ -35,6 +38,7 @@ class Claim:
     span: int
     error: str | None
     body: bytes
+    redacted: bool = False
 
 
 @attrs.frozen
@@ -99,10 +103,12 @@ class _Books:
         if self._cut is not None:
             self._cut = (self._cut[0], max(self._cut[1], end))
             return
-        fast = claim.error is None and len(claim.body) == claim.length
+        fast = claim.error is None and not claim.redacted and len(claim.body) == claim.length
         if fast and self._read(start, end) == claim.body:
             self.bytes["record"] += claim.length
             self.at = end
+        elif claim.redacted or claim.error == FORGOTTEN:
+            self._not_as_read(claim)
         else:
             self._compared(claim)
         self._next_line = max(self._next_line, start + claim.span)
@@ -127,6 +133,26 @@ class _Books:
             self.at = end
             self._between(start + len(wanted), within_line=True)  # what was stripped before the line was decoded
 
+    def _not_as_read(self, claim: Claim) -> None:
+        """A record that is to differ from the file: by its keys, or because it repeated what was forgotten."""
+        start, end = claim.offset, claim.offset + claim.length
+        there = self._end_up_to(start, end)
+        if there < end:
+            self._cut_off(start, there, end)
+        elif claim.redacted and not self._same_but_for_keys(claim):
+            self._find(start, claim.length, "changed", claim.length)
+            self.at = end
+        else:
+            self.bytes["redacted" if claim.redacted else "forgotten"] += claim.length
+            self.at = end
+
+    def _same_but_for_keys(self, claim: Claim) -> bool:
+        """Both redacted once more: a newer version may know more keys than the one that stored it."""
+        start, end = claim.offset, claim.offset + claim.length
+        if claim.error == OVERSIZE:  # of its beginning it is not known how long it was
+            return self._continues(claim, start)
+        return redact(trimmed(self._read(start, end), start)) == redact(claim.body)
+
     def _continues(self, claim: Claim, at: int) -> bool:
         """Whether the record's bytes from `at` on, which are not stored, can be those that were read."""
         end = claim.offset + claim.length
@@ -139,7 +165,8 @@ class _Books:
         end = claim.offset + claim.length
         if end > self._enclosing:
             self._find(claim.offset, self.at - claim.offset, "overlap", 0)
-        if self._read(claim.offset, end) != claim.body:
+        there = self._read(claim.offset, end)
+        if there != claim.body and claim.error != FORGOTTEN and not (claim.redacted and self._same_but_for_keys(claim)):
             self._find(claim.offset, claim.length, "changed", 0)
 
     def _between(self, end: int, *, within_line: bool = False) -> None:

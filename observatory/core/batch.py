@@ -33,6 +33,7 @@ class Flag:
     BACKFILL = 16
     SUPERSEDED = 32  # of an earlier generation, and not in the file any more; kept all the same
     TAIL = 64  # the end of a file at rest, whole but without its newline: reading goes on before it
+    REDACTED = 128  # keys and tokens were replaced before it was stored: the body is shorter or longer than the line
 
 
 @frozen

@@ -8,6 +8,7 @@ import attrs
 from observatory.core.batch import Batch
 from observatory.core.events import Event, LogPosition
 from observatory.core.facts import Facts, facts_of
+from observatory.core.forgetting import Removal, Target
 
 
 @attrs.frozen
@@ -63,4 +64,12 @@ class Commits(Protocol):
 
     async def append(self, batch: Batch) -> tuple[Event, ...]:
         """Commit; raises StoreError, and then nothing is stored."""
+        ...
+
+    async def forget(self, target: Target) -> Removal:
+        """Remove a conversation or project; raises StoreError, and then nothing is removed."""
+        ...
+
+    async def scrub(self) -> bool:
+        """Leave nothing of what was removed in the files; False: that goes on later. Raises StoreError."""
         ...

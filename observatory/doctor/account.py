@@ -9,10 +9,15 @@ from typing import Literal
 import attrs
 
 from observatory.core.accounting import Account, account
+from observatory.core.copy_key import digest
+from observatory.core.forgetting import KeptOut
+from observatory.core.lines import trimmed
+from observatory.core.redact import redact
 from observatory.storage.accounting import ArchiveReader, Source
 
 WINDOW = 1024 * 1024  # read at once; a longer line is read whole, 64 MiB at most
-State = Literal["compared", "gone", "unreadable", "never read"]
+State = Literal["compared", "gone", "unreadable", "never read", "kept out"]  # the last one: excluded or forgotten
+LONGEST_LINE = 64 * 1024 * 1024
 Ident = tuple[int, int]  # device and inode
 
 
@@ -28,8 +33,8 @@ class FileAccount:
 
     @property
     def clean(self) -> bool:
-        """Nothing is missing in the archive; a file that is gone is there."""
-        return self.state == "gone" or (self.account is not None and self.account.clean)
+        """Nothing is missing in the archive; a file that is gone is there, one that is kept out is not to be."""
+        return self.state in ("gone", "kept out") or (self.account is not None and self.account.clean)
 
 
 @attrs.define
@@ -75,24 +80,35 @@ class Window:
 
 
 def accounts(
-    archive: ArchiveReader, on_disk: Iterable[str], settle: Callable[[], bool] = lambda: False
+    archive: ArchiveReader,
+    on_disk: Iterable[str],
+    settle: Callable[[], bool] = lambda: False,
+    excluded: Callable[[str], bool] = lambda path: False,
 ) -> Iterator[FileAccount]:
     """Every file of the archive, then those on the disk that it does not know.
 
     Args: settle: called before a file that does not agree is looked at again; False: do not, nobody writes. A server
-    may have been between a line and its record.
+    may have been between a line and its record. excluded: files that are not opened.
     """
+    kept_out = attrs.evolve(archive.kept_out(), excluded=excluded)
     known: set[str] = set()
     idents: set[Ident] = set()
     for source in archive.sources():
+        if excluded(source.path) or (not source.offset and _begins_forgotten(source.path, kept_out)):
+            known.add(source.path)
+            yield FileAccount(source.path, "kept out")
+            continue
         found = _of_source(archive, source, idents)
         if not found.clean and settle():
             found = _of_source(archive, archive.source(source.id) or source, idents)
         known.add(source.path)
         yield found
     for path in on_disk:
-        if path not in known and _ident(path) not in idents:
-            yield FileAccount(path, "never read")
+        if kept_out.holds(path):
+            if path not in known:
+                yield FileAccount(path, "kept out")
+        elif path not in known and _ident(path) not in idents:
+            yield FileAccount(path, "kept out" if _begins_forgotten(path, kept_out) else "never read")
 
 
 def _of_source(archive: ArchiveReader, source: Source, idents: set[Ident]) -> FileAccount:
@@ -113,6 +129,19 @@ def _of_source(archive: ArchiveReader, source: Source, idents: set[Ident]) -> Fi
         return FileAccount(source.path, "unreadable", reason=error.strerror)
     finally:
         os.close(fd)
+
+
+def _begins_forgotten(path: str, kept_out: KeptOut) -> bool:
+    """Whether a file is a forgotten one under another name."""
+    if not kept_out.heads:
+        return False
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            first = file.readline(LONGEST_LINE).removesuffix(b"\n")
+    except OSError:
+        return False
+    line = trimmed(first, 0)
+    return not kept_out.heads.isdisjoint((digest(line), digest(redact(line))))
 
 
 def _ident(path: str) -> Ident | None:

@@ -8,23 +8,27 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, assert_never
 
 import attrs
 import structlog
 import trio
 
-from actors.router import Publish, Routed, Router
+from actors.router import Router
 from actors.watcher import Change, FileChanged, FileGone, RootScanned, WatchHealthy, WatchTrouble
 from observatory.core import topics
 from observatory.core.batch import Batch, FileState, SourceRow
 from observatory.core.errors import StoreError
-from observatory.core.events import Draft, Event, text_frame
+from observatory.core.events import Draft, Event
+from observatory.core.forgetting import Removal, Target
 from observatory.core.ports import Commits
 from observatory.core.replies import rfc3339
 from observatory.ingest.agenda import Agenda
 from observatory.ingest.books import Books
+from observatory.ingest.carried import Carried
 from observatory.ingest.copies import MARGIN_MS, Copies
+from observatory.ingest.forgetting import Forgetting
 from observatory.ingest.health import Health
 from observatory.ingest.journal import Journal
 from observatory.ingest.ledger import Ledger
@@ -43,44 +47,18 @@ RETRY_SECONDS = (0.05, 1.0)  # first and longest pause before a failed commit is
 DEGRADED_AFTER = 5.0  # seconds of failed commits before the store counts as unavailable
 
 
-@attrs.frozen
-class Journey:
-    """Monotonic stamps of one transaction's way, in ns, and how many records travel."""
-
-    detected_ns: int
-    read_ns: int
-    committed_ns: int
-    records: int
-
-
-@attrs.define
-class Carried:
-    """One transaction on its way: read, then committed, then published.
-
-    together: the books belong to it. events: None until it is committed; publish: None until then, or without events.
-    """
-
-    batch: Batch
-    detected_ns: int = attrs.field(factory=time.monotonic_ns)
-    read_ns: int = 0
-    records: int = 0
-    together: bool = False
-    events: tuple[Event, ...] | None = None
-    publish: Publish[str] | None = None
-
-    def commit(self, events: tuple[Event, ...]) -> None:
-        """The batch is stored as these events."""
-        self.events = events
-        if events:
-            routed = tuple([Routed(event.seq, event.topics, text_frame(event.payload)) for event in events])
-            journey = Journey(self.detected_ns, self.read_ns, time.monotonic_ns(), self.records)
-            self.publish = Publish(routed, journey if self.records else None)
-
-
 class Ingest:
     """Its methods are called in one thread and never interleave: `run`'s task, or whoever feeds an idle Ingest."""
 
-    def __init__(self, archive: Archive, committer: Commits, router: Router[str], wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        committer: Commits,
+        router: Router[str],
+        wall_ms: Callable[[], int],
+        excluded: Callable[[str], bool] = lambda path: False,
+        redact: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._committer = committer
         self._router = router
         self._wall_ms = wall_ms
@@ -88,11 +66,17 @@ class Ingest:
         self._health = Health(wall_ms)
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
         self._books = Books(Ledger(archive), archive.machine_id, copies, random.getrandbits)
-        known = {source.path: source for source in archive.sources()}
-        self._sources = Sources(archive.new_source_id, wall_ms() * 1_000_000, known, archive.scanned_roots())
-        self._reader = Reader(archive, self._books, self._sources, trio.current_time)
+        rows = {source.path: source for source in archive.sources()}
+        known = {path: source for path, source in rows.items() if not excluded(path)}
+        if len(known) < len(rows):
+            hint = "what was archived of them stays; observatory forget removes it"
+            log.info("files.excluded", files=len(rows) - len(known), hint=hint)
+        roots, kept_out = archive.scanned_roots(), attrs.evolve(archive.kept_out(), excluded=excluded)
+        self._sources = Sources(archive.new_source_id, wall_ms() * 1_000_000, known, roots, kept_out)
+        self._reader = Reader(archive, self._books, self._sources, trio.current_time, redact)
         self._journal = Journal(archive, self._books, self._sources)
         self._agenda = Agenda()
+        self._forgetting = Forgetting(committer, router, self._books, self._reader, self._agenda)
         self._idle = False  # `run` waits for hints, and nothing else is to be done
         self._carried: Carried | None = None  # journalled at once, but not committed or published yet
         self._books_due: float | None = None
@@ -119,6 +103,10 @@ class Ingest:
         """Queue hints; waits while the inbox is full."""
         await self._hints.send(changes)
 
+    async def forget(self, target: Target) -> Removal:
+        """Remove a conversation or project, between two turns. Raises StoreError; then nothing is removed."""
+        return await self._forgetting.ask(target, partial(self.send, ()))
+
     # -- the task ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -130,6 +118,9 @@ class Ingest:
                 while self._changes.statistics().current_buffer_used:
                     await self._absorb(self._changes.receive_nowait())
                 await self._turn()
+                if self._forgetting.wishes:
+                    await self._close_books(Carried(Batch()))
+                    await self._forgetting.fulfil()
         finally:
             self._leave_in_order()
 
@@ -228,6 +219,8 @@ class Ingest:
 
     def _history(self, root: str, path: str, state: FileState) -> SourceRow | None:
         """A row for what a root already held; None for a file that is known by another name."""
+        if self._sources.kept_out.holds(path):
+            return None
         if self._sources.holder(path, state) is not None:
             self._agenda.hint(path, time.monotonic_ns())
             return None

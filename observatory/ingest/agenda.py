@@ -1,6 +1,7 @@
 """Agenda: which files are to be read next. What is written now comes first, then history, the rest in its time."""
 
 import math
+from collections.abc import Collection
 
 import attrs
 
@@ -29,6 +30,13 @@ class Agenda:
         for path in [path for path, due in self.later.items() if due <= now]:
             del self.later[path]
             self.hint(path, detected_ns)
+
+    def drop(self, paths: Collection[str]) -> None:
+        """Files that are not to be read."""
+        for path in paths:
+            self.hot.pop(path, None)
+            self.later.pop(path, None)
+        self.cold = [(mtime_ns, path) for mtime_ns, path in self.cold if path not in paths]
 
     @property
     def next_due(self) -> float:

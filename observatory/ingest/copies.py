@@ -5,6 +5,7 @@ from typing import Protocol
 import attrs
 
 from observatory.core.copy_key import copy_key
+from observatory.core.forgetting import FORGOTTEN_SOURCE
 
 REMEMBERED = 32_768  # uuids in memory, about 5 MB
 MARGIN_MS = 2000  # a line is stamped before it is written, and not always with ms
@@ -52,6 +53,11 @@ class Copies:
         if holder is None:
             holder = self._changed[key] = source_id
         return holder != source_id
+
+    def repeats_forgotten(self, body: bytes) -> bool:
+        """Whether a copy is one of a line that was forgotten."""
+        key = copy_key(body)
+        return key is not None and self.store.first_holder(key) == FORGOTTEN_SOURCE
 
     def take(self, now: str) -> dict[int, int]:
         """What the store lacks. now: RFC 3339; lines met from now on are stamped later than what was met before."""

@@ -7,6 +7,7 @@ import structlog
 
 from observatory.core import usage
 from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord
+from observatory.core.forgetting import FORGOTTEN
 from observatory.core.lines import BOM, Line, trimmed
 from observatory.core.transcript import OVERSIZE, Malformed, Record, malformed, parse
 from observatory.core.usage import Usage
@@ -16,6 +17,7 @@ from observatory.ingest.reading import Oversize
 log = structlog.get_logger()
 Value = Record | Malformed
 NOT_LIVE = Flag.BACKFILL | Flag.COPY | Flag.KNOWN
+Redact = Callable[[bytes], bytes]  # the same object if there is nothing to replace
 IsCopy = Callable[[str, str | None, bytes, int], bool]  # (uuid, stamp, body, source id) → another file held it first
 
 
@@ -42,13 +44,18 @@ class Item:
         return not self.flags & NOT_LIVE
 
 
-def items_of(source: SourceRow, lines: tuple[Line | Oversize, ...], known: Known, is_copy: IsCopy) -> list[Item]:
-    """The values of whole lines, in order. A line of NULs only has none."""
+def items_of(
+    source: SourceRow, lines: tuple[Line | Oversize, ...], known: Known, is_copy: IsCopy, redact: Redact | None = None
+) -> list[Item]:
+    """The values of whole lines, in order. A line of NULs only has none. redact: what is stored instead of a body."""
     items: list[Item] = []
     for line in lines:
         end = line.offset + line.length + 1
         for value, body in _values(line):
-            flags = _flags(source, value, body, known, is_copy)
+            mark = 0
+            if redact is not None:
+                value, body, mark = _redacted(value, body, redact)
+            flags = _flags(source, value, body, known, is_copy) | mark
             items.append(Item(value, body, source.lines + len(items), end - value.offset, flags))
     return items
 
@@ -61,6 +68,19 @@ def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
         return [(values[0], line.data)]
     start = line.offset + (len(BOM) if line.length - len(line.data) >= len(BOM) else 0)
     return [(v, line.data[v.offset - start : v.offset - start + v.length]) for v in values]
+
+
+def _redacted(value: Value, body: bytes, redact: Redact) -> tuple[Value, bytes, int]:
+    """A value without its keys, and all that is made of it: copies and lines known from before are told by that."""
+    clean = redact(body)
+    if clean is body:
+        return value, body, 0
+    if isinstance(value, Record):
+        found = _parsed(Line(value.offset, len(clean), clean))
+        if len(found) == 1:
+            return attrs.evolve(found[0], offset=value.offset, length=value.length), clean, Flag.REDACTED
+    reason = value.reason if isinstance(value, Malformed) else "not understood"
+    return malformed(value.offset, value.length, reason, clean), clean, Flag.REDACTED
 
 
 def _parsed(line: Line) -> tuple[Value, ...]:
@@ -83,6 +103,13 @@ def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: 
         if value.is_meta:
             flags |= Flag.META
     return flags
+
+
+def empty_forgotten(items: list[Item], repeats_forgotten: Callable[[bytes], bool]) -> None:
+    """Leave nothing but the place of lines that repeat forgotten ones."""
+    for item in items:
+        if item.flags & Flag.COPY and repeats_forgotten(item.body):
+            item.value, item.body = malformed(item.value.offset, item.value.length, FORGOTTEN, b""), b""
 
 
 def is_nul(line: Line) -> bool:
@@ -114,11 +141,12 @@ def public_id(source: SourceRow, offset: int) -> str:
     return f"{source.id}-{source.generation}-{offset}"
 
 
-def tail_item(source: SourceRow, data: bytes, is_copy: IsCopy) -> Item | None:
+def tail_item(source: SourceRow, data: bytes, is_copy: IsCopy, redact: Redact | None = None) -> Item | None:
     """The end of a file at rest if it is a whole record without its newline, else None: it may be half of one."""
     line = Line(source.offset, len(data), trimmed(data, source.offset))
     values = parse(line)
     if len(values) != 1 or not isinstance(values[0], Record) or values[0].length != len(data):
         return None
-    flags = _flags(source, values[0], line.data, NOTHING_KNOWN, is_copy)
-    return Item(values[0], line.data, source.lines, len(data) + 1, flags | Flag.BACKFILL | Flag.TAIL)
+    value, body, mark = (values[0], line.data, 0) if redact is None else _redacted(values[0], line.data, redact)
+    flags = _flags(source, value, body, NOTHING_KNOWN, is_copy) | mark
+    return Item(value, body, source.lines, len(data) + 1, flags | Flag.BACKFILL | Flag.TAIL)

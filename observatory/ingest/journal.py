@@ -3,7 +3,7 @@
 import attrs
 
 from observatory.core import message_added
-from observatory.core.batch import Batch
+from observatory.core.batch import Batch, Flag
 from observatory.core.conversation import Conversation
 from observatory.core.events import Draft
 from observatory.core.replies import rfc3339
@@ -81,6 +81,8 @@ class Journal:
                 sequence_number=item.line,
                 growth=item.growth,
             )
+            if item.flags & Flag.REDACTED:
+                data["record"]["redacted"] = True
             batch.drafts.append(Draft("message_added", data, topics))
 
 

@@ -165,6 +165,12 @@ class Ledger:
                 new += 1
         return new
 
+    def forget_rows(self) -> None:
+        """Look everything up again: rows were removed from the store. Call it when the store lacks nothing."""
+        self._conversations.clear()
+        self._projects.clear()
+        self._usage.clear()
+
     # -- to the store --------------------------------------------------------------------------------------------------
 
     def take(self, batch: Batch) -> Changed:

@@ -1,18 +1,20 @@
 """The reader: finds out what is new in one file, whatever was done to it, as an entry for the journal."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 import structlog
 
 from observatory.core.batch import MAX_GENERATION, FileState, Flag, SourceRow, StoredLine, record_key, split_key
+from observatory.core.copy_key import digest
+from observatory.core.forgetting import ForgottenFile
 from observatory.core.lines import BOM, Line
 from observatory.core.transcript import Malformed, Record
 from observatory.ingest import reading
 from observatory.ingest.books import Books, Entry, FileEvent
 from observatory.ingest.generations import NOTHING_KNOWN, Known, known_lines
-from observatory.ingest.items import Item, is_nul, items_of, stored_item, tail_item
+from observatory.ingest.items import Item, Redact, empty_forgotten, is_nul, items_of, stored_item, tail_item
 from observatory.ingest.ports import Archive
 from observatory.ingest.reading import MARK_BYTES, START, UNSETTLED, Chunk, Found, Mark, Place, Unreadable
 from observatory.ingest.sources import Sources
@@ -34,6 +36,7 @@ class Reader:
     books: Books
     sources: Sources
     clock: Callable[[], float] = time.monotonic
+    redact: Redact | None = None  # what is stored instead of a line
     unreadable: dict[str, str] = attrs.field(factory=dict)  # path → reason
     look_again: dict[str, float] = attrs.field(factory=dict)
     bad_lines: dict[str, int] = attrs.field(factory=dict)  # reason → how many
@@ -66,6 +69,8 @@ class Reader:
     def read(self, path: str) -> tuple[Entry | None, bool]:
         """What is new in a file, and whether there is more to read at once. None: nothing was to be done."""
         source = self.sources.by_path.get(path)
+        if source is None and self.sources.kept_out.holds(path):
+            return None, False
         if source is None and (known := self.sources.known_by(path)) is not None:
             return self.read(known)
         found = self._look(path, START if source is None else self._place(source))
@@ -112,9 +117,11 @@ class Reader:
         if not isinstance(found, Chunk):  # it changed between two looks; there will be another hint
             why = found if isinstance(found, Unreadable) else Unreadable("it changes while it is read")
             return self._cannot_read(source.path, source, why), False
+        if not source.lines and found.lines and self._was_forgotten(source, found):
+            return None, False
         self._places[source.id] = found.place
         known = self._known_of(source)
-        items = items_of(source, found.lines, known, self.books.copies.is_copy)
+        items = items_of(source, found.lines, known, self.books.copies.is_copy, self.redact)
         self._count_bad_lines(found, items)
         after = _advanced(source, found, len(items))
         history = source.offset < source.backfill_until
@@ -126,8 +133,31 @@ class Reader:
             entry.flagged += known.settle()
             if history:
                 self._store_tail(entry)
+        if self.sources.kept_out.heads:
+            empty_forgotten(entry.items, self.books.copies.repeats_forgotten)
         self.sources.put(after)
         return entry, found.more
+
+    def _was_forgotten(self, source: SourceRow, chunk: Chunk) -> bool:
+        """Whether this is a forgotten file under another name; then that name is not read either."""
+        first, kept_out = chunk.lines[0], self.sources.kept_out
+        if not kept_out.heads or not isinstance(first, Line):
+            return False
+        stored = first.data if self.redact is None else self.redact(first.data)
+        if kept_out.heads.isdisjoint((digest(first.data), digest(stored))):
+            return False
+        log.warning("file.forgotten", path=source.path, hint="it begins like a forgotten file and is not read")
+        kept_out.paths.add(source.path)
+        self.sources.by_path.pop(source.path, None)
+        return True
+
+    def forget(self, files: Iterable[ForgottenFile]) -> None:
+        """Files that are not followed any more."""
+        for file in files:
+            for by_id in (self._places, self._tails, self._known):
+                by_id.pop(file.id, None)
+            for by_path in (self.unreadable, self.look_again, self._pauses, self._leaving):
+                by_path.pop(file.path, None)
 
     def _count_bad_lines(self, chunk: Chunk, items: list[Item]) -> None:
         if len(chunk.lines) == len(items) == 1 and isinstance(items[0].value, Record):
@@ -190,7 +220,7 @@ class Reader:
         newest = max(source.state.mtime_ns, 0)
         if source.state.size > source.offset and newest < self.sources.started_ns - REST_NS:
             data = reading.rest(source.path, source.offset, source.state.size)
-            item = tail_item(source, data, self.books.copies.is_copy)
+            item = tail_item(source, data, self.books.copies.is_copy, self.redact)
             if item is not None:
                 self._tails[source.id] = item.body
                 entry.items.append(item)

@@ -1,11 +1,12 @@
 """The files that are known: by path, and by inode, so that a moved one is known again under its new name."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import attrs
 
 from observatory.core.batch import FileState, SourceRow
+from observatory.core.forgetting import ForgottenFile, KeptOut
 
 Ident = tuple[int, int]  # device and inode
 
@@ -22,6 +23,7 @@ class Sources:
     started_ns: int
     by_path: dict[str, SourceRow] = attrs.field(factory=dict)
     roots: dict[str, int] = attrs.field(factory=dict)
+    kept_out: KeptOut = attrs.field(factory=KeptOut)  # forgotten: not read again
     late_roots: set[str] = attrs.field(init=False)  # … when this process began to look at them
     _paths: dict[Ident, str] = attrs.field(init=False)  # where a file was seen last
     _aliases: dict[str, str] = attrs.field(factory=dict)  # further name → the path that its file is known by
@@ -35,6 +37,17 @@ class Sources:
         """A row's new values."""
         self.by_path[row.path] = row
         self._paths[_ident(row.state)] = row.path
+
+    def forget(self, files: Collection[ForgottenFile]) -> None:
+        """Files that are not followed any more, under whatever name."""
+        ids = {file.id for file in files}
+        for path in [path for path, row in self.by_path.items() if row.id in ids]:
+            row = self.by_path.pop(path)
+            self._paths.pop(_ident(row.state), None)
+            self.take_aliases(path)
+        for ident in [ident for ident, row in self._displaced.items() if row.id in ids]:
+            del self._displaced[ident]
+        self.kept_out.add(files)
 
     def new(self, path: str, state: FileState) -> SourceRow:
         """A row for a file that appeared after its root's first scan."""

@@ -14,8 +14,10 @@ from typing import Any
 import attrs
 
 from observatory.core.accounting import Claim
-from observatory.core.batch import record_key, split_key
+from observatory.core.batch import Flag, record_key, split_key
 from observatory.core.errors import StoreError
+from observatory.core.forgetting import KeptOut
+from observatory.storage.forget import kept_out
 from observatory.storage.log import RAW
 from observatory.storage.opening import DATABASE, SCHEMA_VERSION, connect, explained, running
 
@@ -23,6 +25,7 @@ READ_PATIENCE_MS = 2000  # for the moment in which a checkpoint holds the log
 PAGE_ROWS = 512
 PAGE_BYTES = 1024 * 1024  # of bodies, and one more
 SOURCES_A_PAGE = 500
+FORGETS_SINCE = 2  # version of the schema
 
 
 @attrs.frozen
@@ -105,13 +108,21 @@ class ArchiveReader:
             yield from (claim for _, claim in page)
             key = page[-1][0] + 1
 
+    def kept_out(self) -> KeptOut:
+        """The files that were forgotten; none in an archive of a version that could not."""
+        with explained(self._path):
+            (schema,) = self._one("PRAGMA user_version")
+            return KeptOut() if schema < FORGETS_SINCE else kept_out(self._db)
+
     def _page(self, start: int, end: int) -> list[tuple[int, Claim]]:
-        query = "SELECT id, length, span, error, codec, body FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+        columns = "id, length, span, error, codec, body, flags"
+        query = f"SELECT {columns} FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
         page: list[tuple[int, Claim]] = []
         size = 0
         with explained(self._path), closing(self._db.execute(query, (start, end, PAGE_ROWS))) as rows:
-            for key, length, span, error, codec, stored in rows:
-                page.append((key, Claim(split_key(key)[2], length, span, error, body(codec, stored))))
+            for key, length, span, error, codec, stored, flags in rows:
+                redacted = bool(flags & Flag.REDACTED)
+                page.append((key, Claim(split_key(key)[2], length, span, error, body(codec, stored), redacted)))
                 size += len(stored)
                 if size >= PAGE_BYTES:
                     break

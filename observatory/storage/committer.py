@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import attrs
 import structlog
 import trio
 
@@ -12,6 +13,7 @@ from actors.turn import Turn
 from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
+from observatory.core.forgetting import Removal, Target
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.opening import connect, explained
 
@@ -20,6 +22,9 @@ SLOW_COMMIT = 0.010  # seconds; after one such commit the next go to a thread, s
 SLOW_ROW = 0.0002  # … and so much more for each of its records and events: a large one is slow for a reason
 CALM_COMMITS = 20  # fast commits in a row after which they come back to the loop
 CHECKPOINT_EVERY = 1.0
+SCRUB_PATIENCE_MS = 500  # for readers to let go of the write-ahead file
+SCRUB_EVERY = 60.0  # a full disk makes it fail late, having written much
+SCRUB_TRIES = 20  # … before whoever waits for it is told that it goes on later
 TRIM_EVERY = 10.0
 WAL_BOUND = (
     64 * 1024 * 1024
@@ -29,12 +34,20 @@ WAL_BOUND = (
 class Committer:
     """The only caller of EventLog.append, trim and close.
 
+    leaving: what becomes of a payload when it leaves the process; the log keeps it as it was.
     turn: held by whoever commits events, until the Router has them, so that they are published in the order of their
     seqs although several parts commit.
     """
 
-    def __init__(self, event_log: EventLog, retention: Retention, wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        event_log: EventLog,
+        retention: Retention,
+        wall_ms: Callable[[], int],
+        leaving: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         self._log = event_log
+        self._leaving = leaving
         self._retention = retention
         self._wall_ms = wall_ms
         self.turn = Turn()
@@ -42,6 +55,8 @@ class Committer:
         self._busy = False  # the lock's holder is at work: not now, on the loop
         self._limiter = trio.CapacityLimiter(1)
         self._checkpoint_limiter = trio.CapacityLimiter(1)  # its own: a commit must not wait behind one
+        self._scrub_due = event_log.scrub_due  # a process that was killed may have left it undone
+        self._next_scrub = 0.0
         self._in_thread = 0  # commits still to be made in the thread
         self._checkpointed_head = event_log.position.head
 
@@ -53,7 +68,7 @@ class Committer:
         events = self._log.append(batch, self._wall_ms())
         if _was_slow(start, batch):
             self._in_thread = CALM_COMMITS
-        return events
+        return events if self._leaving is None else self._redacted(events, self._leaving)
 
     async def append(self, batch: Batch) -> tuple[Event, ...]:
         """Commit a batch. Raises StoreError; then nothing is stored."""
@@ -65,7 +80,41 @@ class Committer:
             start = time.perf_counter()
             events = await trio.to_thread.run_sync(self._log.append, batch, self._wall_ms(), limiter=self._limiter)
             self._in_thread = CALM_COMMITS if _was_slow(start, batch) else max(0, self._in_thread - 1)
-            return events
+            return events if self._leaving is None else self._redacted(events, self._leaving)
+
+    def _redacted(self, events: tuple[Event, ...], leaving: Callable[[bytes], bytes]) -> tuple[Event, ...]:
+        return tuple([attrs.evolve(event, payload=leaving(event.payload)) for event in events])
+
+    async def forget(self, target: Target) -> Removal:
+        """Remove a conversation or project; `scrub` has to follow. Raises StoreError; then nothing is removed."""
+        async with self._turn():
+            self._scrub_due = True
+            removal = await trio.to_thread.run_sync(self._log.forget, target, self._wall_ms(), limiter=self._limiter)
+        if self._leaving is None:
+            return removal
+        return attrs.evolve(removal, events=self._redacted(removal.events, self._leaving))
+
+    async def scrub(self) -> bool:
+        """Leave nothing of what was deleted in the files. False: somebody reads them; `keep_up` goes on with it.
+
+        Commits wait while the database is written anew: the transcripts are the buffer meanwhile.
+        """
+        for _ in range(SCRUB_TRIES):
+            if await self._scrub_once():
+                return True
+        return False
+
+    async def _scrub_once(self) -> bool:
+        start = time.perf_counter()
+        async with self._turn():
+            done = await trio.to_thread.run_sync(self._log.scrub, SCRUB_PATIENCE_MS, limiter=self._limiter)
+        self._scrub_due = not done
+        if done:
+            log.info("log.scrubbed", seconds=round(time.perf_counter() - start, 3))
+        return done
+
+    async def _finish_scrub(self) -> None:
+        await self._scrub_once()
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -82,6 +131,9 @@ class Committer:
         next_trim = trio.current_time()
         while True:
             await trio.sleep(CHECKPOINT_EVERY)
+            if self._scrub_due and trio.current_time() >= self._next_scrub:
+                self._next_scrub = trio.current_time() + SCRUB_EVERY
+                await self._patiently(self._finish_scrub)
             if self._log.position.head != self._checkpointed_head:
                 self._checkpointed_head = self._log.position.head
                 await self._patiently(self._checkpoint)

@@ -1,7 +1,7 @@
 """EventLog: records and events in one SQLite file, written by one connection, one transaction a batch."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,10 @@ from observatory.core.batch import (
 )
 from observatory.core.conversation import Conversation
 from observatory.core.events import Event, LogPosition, encode
+from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, fewer
 from observatory.core.project import Project
 from observatory.core.usage import Usage
+from observatory.storage import forget
 from observatory.storage.opening import DATABASE, explain, explained, open_writer
 
 RAW = 0  # codec of a body stored as it was read
@@ -65,10 +67,14 @@ class Retention:
 
 
 class EventLog:
-    """The writing side. All methods block, briefly; one caller at a time."""
+    """The writing side. All methods block, briefly; one caller at a time.
 
-    def __init__(self, directory: Path, boot_id: str | None) -> None:
+    redact: what is stored instead of an event's payload.
+    """
+
+    def __init__(self, directory: Path, boot_id: str | None, redact: Callable[[bytes], bytes] | None = None) -> None:
         self.path = directory / DATABASE
+        self._redact = redact
         self._db = open_writer(self.path, boot_id)
         try:
             with explained(self.path):
@@ -128,6 +134,8 @@ class EventLog:
         for draft in batch.drafts:
             seq += 1
             payload = encode(draft.type, draft.data, now_ms, seq, epoch)
+            if self._redact is not None:
+                payload = self._redact(payload)
             total += len(payload)
             events.append(Event(seq, draft.type, draft.topics, payload))
             rows.append((seq, now_ms, " ".join(draft.topics), total, payload))
@@ -179,6 +187,38 @@ class EventLog:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('head', ?)", (str(self._head),))
         trimmed, self._oldest = keep_from - self._oldest, keep_from
         return trimmed
+
+    def forget(self, target: Target, now_ms: int) -> Removal:
+        """Remove a conversation or project, and log that it is gone; `scrub` has to follow. Raises StoreError."""
+        db = self._db
+        with explained(self.path), forget.transaction(db):
+            known = forget.conversations(db)
+            removal = forget.plan(db, target, known)
+            forget.expunge(db, removal)
+            batch = Batch(drafts=drafts_of(removal, known))
+            batch.conversations |= {row.id: row for _, row in removal.cleaned}
+            if removal.project is not None and not removal.whole_project:
+                batch.projects[removal.project.id] = fewer(removal.project, removal.conversations)
+            events, total = self._insert_events(batch, now_ms)
+            self._insert_rows(batch, now_ms)
+        if events:
+            self._head, self._total = events[-1].seq, total
+        return attrs.evolve(removal, events=events)
+
+    def scrub(self, patience_ms: int = 0) -> bool:
+        """Leave nothing of what was deleted in the files; False: try again. Raises StoreError."""
+        with explained(self.path):
+            return forget.scrub(self._db, patience_ms)
+
+    @property
+    def scrub_due(self) -> bool:
+        """Something was forgotten, and its bytes may still be in the files."""
+        with explained(self.path):
+            return forget.is_due(self._db)
+
+    def kept_out(self) -> KeptOut:
+        """The files that were forgotten."""
+        return forget.kept_out(self._db)
 
     def _first_to_keep(self, retention: Retention, now_ms: int) -> int:
         by_count = self._head - retention.events + 1
@@ -292,7 +332,8 @@ class EventLog:
         between = (record_key(source.id, source.generation, 0), record_key(source.id, source.generation, source.offset))
         query = (
             "SELECT id, flags, length, length(body), substr(body, 1, ?), substr(body, -?)"
-            " FROM records WHERE id >= ? AND id < ? ORDER BY id {} LIMIT 1"
+            f" FROM records WHERE id >= ? AND id < ? AND NOT flags & {Flag.REDACTED} AND length(body) > 0"
+            " ORDER BY id {} LIMIT 1"
         )
         rows = (self._db.execute(query.format(order), (size, size, *between)).fetchone() for order in ("ASC", "DESC"))
         return [StoredLine(*row) for row in rows if row is not None]

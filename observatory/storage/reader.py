@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 import trio
 
 from observatory.core.conversation import Conversation, changes
@@ -23,10 +24,14 @@ READ_PATIENCE_MS = 2000  # for the moment in which a checkpoint holds the log
 
 
 class LogReader:
-    """Reads what the writer has committed. One read at a time; `position` is the writer's."""
+    """Reads what the writer has committed. One read at a time; `position` is the writer's.
 
-    def __init__(self, log: EventLog) -> None:
+    leaving: what becomes of a text that leaves the process; the same for all, so live and replayed bytes agree.
+    """
+
+    def __init__(self, log: EventLog, leaving: Callable[[bytes], bytes] | None = None) -> None:
         self._log = log
+        self._leaving = leaving
         self._path: Path = log.path
         self._limiter = trio.CapacityLimiter(1)
         with explained(self._path):
@@ -62,11 +67,14 @@ class LogReader:
             size += len(payload)
             if page and size > PAGE_BYTES:
                 break
-            page.append(Stored(seq, frozenset(topics.split(" ")), payload))
+            leaving = payload if self._leaving is None else self._leaving(payload)
+            page.append(Stored(seq, frozenset(topics.split(" ")), leaving))
         return page if not page or page[0].seq == after + 1 else []  # trimmed meanwhile: never skip a seq
 
     def _snapshot(self, limit: int) -> dict[str, Any]:
         rows, seq = _rows(self._db, limit)
+        if self._leaving is not None:
+            rows = orjson.loads(self._leaving(orjson.dumps(rows)))
         return {**rows, "position": {"epoch": self.position.epoch, "seq": seq}}
 
 

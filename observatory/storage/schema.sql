@@ -1,4 +1,4 @@
--- Version 1. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
+-- Version 2. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
 -- was published (trimmed by retention). A live line writes its record and its event in one transaction, the journal; what
 -- follows from records (sources, conversations, projects, usage, tool_calls, copies) are the books, written with their own events
 -- right after. sources.offset says how far the books are: records beyond it are folded in at the next start.
@@ -43,7 +43,8 @@ CREATE TABLE records (         -- every line ever read
     message_id      TEXT,
     timestamp       TEXT,               -- the transcript's own
     flags           INTEGER NOT NULL,   -- 1 copy, 2 known from an earlier generation, 4 sidechain, 8 meta, 16 backfill,
-                                        -- 32 superseded, 64 stored without its newline: see core/batch.py, Flag
+                                        -- 32 superseded, 64 stored without its newline, 128 redacted: see
+                                        -- core/batch.py, Flag
     error           TEXT,               -- why the line could not be parsed
     codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read
     body            BLOB NOT NULL
@@ -97,4 +98,9 @@ CREATE TABLE events (
     topics          TEXT NOT NULL,      -- joined by one space
     total           INTEGER NOT NULL,   -- payload bytes of the log up to and with this event: sizes without a scan
     payload         BLOB NOT NULL       -- the exact text every client gets
+);
+
+CREATE TABLE forgotten (       -- files that are not read again; their copy keys stay in copies, under source 0
+    path            TEXT UNIQUE,        -- NULL when another file had taken the name
+    head            INTEGER             -- digest of the first record, which tells the file under another name
 );

@@ -23,7 +23,7 @@ from observatory.core.events import Draft, encode, text_frame
 from observatory.core.handshake import Policy
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.topics import EVERYONE, of_conversation
-from observatory.ingest.actor import Journey
+from observatory.ingest.carried import Journey
 from observatory.monitor import ROUTER_INBOX
 from observatory.server.listener import WebSocketServer, listen
 from observatory.server.websocket import Services, now_ms

@@ -75,6 +75,8 @@ def printed(*events: Event, **options: Any) -> str:
         (event("conversation_update", {"id": "c1", "title": "Bugs"}), ["title: Bugs"]),
         (event("conversation_update", {"id": "c1", "message_count": 3}), []),
         (event("project_update", {"id": "p1", "name": "w"}), []),
+        (event("conversation_forgotten", {"id": "c1", "project_id": "p1"}), ["conversation forgotten c1"]),
+        (event("project_forgotten", {"id": "p1"}), ["project forgotten p1"]),
         (event("file_modified", {"file_path": "/r/x.jsonl"}), ["file modified /r/x.jsonl"]),
         (
             event(

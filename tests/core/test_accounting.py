@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from observatory.core import accounting
 from observatory.core.accounting import CLASSES, KEPT_FINDINGS, Account, Claim, Found, account
 from observatory.core.lines import BOM
+from observatory.core.transcript import OVERSIZE
 
 REST = "rest of a glued line"
 
@@ -140,3 +141,58 @@ def test_every_byte_has_one_class_however_small_the_pieces(
         in_pieces = account(claims, 0, lambda start, stop: data[start:stop])
     assert in_pieces == against(data, *claims, offset=0)
     assert set(in_pieces.bytes) >= set(CLASSES)
+
+
+KEY = b"AK" + b"IA" + b"ABCDEFGHIJKLMNOP"
+CLEAN = b"[redacted:aws-key-id]"
+
+
+def redacted(offset: int, body: bytes, length: int, error: str | None = None) -> Claim:
+    return Claim(offset, length, length + 1, error, body, True)
+
+
+def test_a_redacted_record_is_compared_up_to_its_keys() -> None:
+    line = b'{"a":"' + KEY + b'"}'
+    result = against(line + b"\n", redacted(0, b'{"a":"' + CLEAN + b'"}', len(line)))
+    assert (result.clean, classes(result)) == (True, {"redacted": len(line), "newline": 1})
+    result = against(BOM + line + b"\r\n", redacted(0, b'{"a":"' + CLEAN + b'"}', len(line) + 4))
+    assert result.clean
+
+
+def test_an_edit_of_a_redacted_record_is_found_and_so_is_its_end() -> None:
+    line = b'{"a":"' + KEY + b'"}'
+    claimed = redacted(0, b'{"b":"' + CLEAN + b'"}', len(line))
+    assert against(line + b"\n", claimed).findings == (Found(0, len(line), "changed"),)
+    assert against(line[:9], claimed, offset=len(line) + 1).findings == (Found(0, len(line) + 1, "changed"),)
+
+
+def test_a_redacted_record_that_an_older_version_left_half_redacted_is_the_same() -> None:
+    line = b'{"a":"' + KEY + b'","b":"' + KEY + b'"}'
+    stored = b'{"a":"' + CLEAN + b'","b":"' + KEY + b'"}'
+    assert against(line + b"\n", redacted(0, stored, len(line))).clean
+
+
+def test_of_a_redacted_line_beyond_the_cap_only_the_end_is_compared() -> None:
+    line = b'{"a":"' + KEY + b"x" * 100
+    claimed = redacted(0, b'{"a":"' + CLEAN, len(line), OVERSIZE)
+    assert against(line + b"\n", claimed).clean
+    assert not against(line[:50] + b"\n" + line[51:] + b"\n", claimed).clean
+
+
+def test_a_forgotten_line_has_its_place_and_is_not_compared() -> None:
+    forgotten = Claim(4, 3, 4, "forgotten", b"")
+    result = against(b"{1}\n{2}\n", claim(0, b"{1}"), forgotten)
+    assert (result.clean, classes(result)) == (True, {"record": 3, "forgotten": 3, "newline": 2})
+    assert not against(b"{1}\n{", claim(0, b"{1}"), forgotten, offset=8).clean
+
+
+def test_redacted_and_forgotten_values_of_a_glued_line_may_lie_within_its_rest() -> None:
+    data = b"{oops " + KEY + b" {2}{3}\n"
+    claims = [
+        redacted(0, b"{oops " + CLEAN + b" {2}{3}", len(data) - 1, REST),
+        Claim(27, 3, 4, "forgotten", b""),
+        redacted(30, b"{3}", 3),
+    ]
+    assert against(data, *claims).clean
+    claims[2] = redacted(30, b"{4}", 3)
+    assert against(data, *claims).findings == (Found(30, 3, "changed"),)

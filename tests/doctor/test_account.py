@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from observatory.core.forgetting import Target
+from observatory.core.redact import redact
 from observatory.doctor.account import FileAccount, accounts
 from observatory.ingest import reading as ingest_reading
 from observatory.storage.accounting import reading
@@ -179,4 +183,91 @@ async def test_lines_in_the_journal_that_the_books_lack_are_accounted_for(stage:
         await stage.append("a.jsonl", prompt(2), prompt(3))
     assert stage.rows("SELECT count(*) FROM records") == [(3,)]
     assert stage.rows("SELECT offset FROM sources") == [(len(prompt(1)) + 1,)]
+    assert [file.clean for file in account_of(stage)] == [True]
+
+
+KEY = "AK" + "IA" + "ABCDEFGHIJKLMNOP"
+KEYED: tuple[Callable[[int], bytes], ...] = (
+    lambda n: prompt(n, KEY) + b"\n",
+    lambda n: prompt(n, f"\n{KEY} ü") + b"\r\n",
+    lambda n: prompt(n, KEY) + prompt(n + 1000) + prompt(n + 2000, KEY) + b"\n",
+    lambda n: prompt(n, KEY)[:90] + prompt(n + 1000, KEY) + b" {oops " + KEY.encode() + b"\n",
+    lambda n: b"\0" * 9 + prompt(n, KEY) + b"\0\0\r\n",
+    lambda n: b"{oops \xff " + KEY.encode() + b"\n",
+    lambda n: b'["' + KEY.encode() + b'"]\n',
+    lambda n: prompt(n, padding=KEY + " y" * 1500) + b"  \n",
+    lambda n: b'{"type":"user","x":"' + KEY.encode() + b" z" * SMALL_CAP + b'"}\n',
+    lambda n: BOM + prompt(n, KEY) + b"\n",
+)
+KEYED_ENDS = (b"", prompt(9999, KEY), prompt(9999, KEY)[:40])
+keyed = st.tuples(
+    st.booleans(), st.lists(st.sampled_from([*LINES, *KEYED]), max_size=8), st.sampled_from(KEYED_ENDS)
+)  # fmt: skip
+
+
+async def redacted_twice(stage: Stage, content: bytes) -> None:
+    """Half of it as history, the other half live; and once more in another process."""
+    stage.redact = redact
+    half = content.find(b"\n", len(content) // 2) + 1
+    stage.write("a.jsonl", content[:half], end=b"")
+    async with stage.running():
+        await stage.append("a.jsonl", content[half:], end=b"")
+    async with stage.running():
+        assert stage.rows("SELECT max(generation) FROM sources") == [(0,)]
+        await stage.append("a.jsonl", b"", prompt(5000, KEY))
+        assert stage.rows("SELECT max(generation) FROM sources") == [(0,)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(keyed)
+def test_any_file_that_is_stored_redacted_is_accounted_for_and_its_keys_are_nowhere(
+    drawn: tuple[bool, list[Callable[[int], bytes]], bytes],
+) -> None:
+    bom, kinds, end = drawn
+    content = BOM * bom + b"".join(kind(number) for number, kind in enumerate(kinds)) + end
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ingest_reading, "MAX_LINE", SMALL_CAP)
+        patch.setattr(ingest_reading, "READ_BYTES", SMALL_READ)
+        stage = Stage(Path(directory))
+        trio.run(redacted_twice, stage, content)
+        [found] = account_of(stage)
+        assert found.account is not None
+        assert found.clean, found.account.findings
+        kept = [path.read_bytes() for path in stage.directory.iterdir() if path.is_file()]
+        assert not any(KEY.encode() in data for data in kept)
+        marked = {key for (key,) in stage.rows("SELECT id FROM records WHERE flags & 128")}
+        assert marked == {key for key, body in stage.rows("SELECT id, body FROM records") if b"[redacted:" in body}
+
+
+async def test_files_that_are_excluded_or_forgotten_are_kept_out_and_not_missing(stage: Stage) -> None:
+    async with stage.running():
+        for name in ("a", "b", "c"):
+            await stage.append(f"{name}.jsonl", prompt(ord(name), sessionId=name))
+        await stage.ingest.forget(Target("conversation", "a"))
+        await stage.ingest.forget(Target("conversation", "b"))
+    stage.path("b.jsonl").rename(stage.path("renamed.jsonl"))
+    stage.write("c.jsonl", b"not read any more")
+    stage.write("new.jsonl", b"never read")
+    with reading(stage.directory) as archive:
+        paths = map(str, sorted(stage.root.rglob("*.jsonl")))
+        found = list(accounts(archive, paths, excluded=lambda path: path.endswith(("/c.jsonl", "/new.jsonl"))))
+    assert {Path(file.path).name: file.state for file in found} == dict.fromkeys(
+        ["a.jsonl", "renamed.jsonl", "c.jsonl", "new.jsonl"], "kept out"
+    )
+    assert all(file.clean for file in found)
+    states = {Path(file.path).name: file.state for file in account_of(stage)}
+    assert states == {
+        "a.jsonl": "kept out",
+        "renamed.jsonl": "kept out",
+        "c.jsonl": "compared",
+        "new.jsonl": "never read",
+    }
+
+
+async def test_an_archive_of_a_version_that_could_not_forget_is_accounted_for(stage: Stage) -> None:
+    await ingested(stage, prompt(1) + b"\n")
+    with closing(sqlite3.connect(stage.directory / "observatory.db", isolation_level=None)) as db:
+        db.execute("DROP TABLE forgotten")
+        db.execute("PRAGMA user_version=1")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert [file.clean for file in account_of(stage)] == [True]

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from actors.watcher import Change, FileChanged, FileGone, FileSeen, FileStat, Ro
 from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
+from observatory.core.forgetting import Removal, Target
 from observatory.core.topics import EVERYONE
 from observatory.ingest.actor import Ingest
 from observatory.storage.log import EventLog
@@ -76,6 +77,14 @@ class InlineCommits:
             await trio.sleep_forever()
         return events
 
+    async def forget(self, target: Target) -> Removal:
+        await trio.lowlevel.checkpoint()
+        return self.log.forget(target, NOW)
+
+    async def scrub(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return self.log.scrub()
+
 
 @attrs.define(eq=False)
 class Stage:
@@ -83,6 +92,8 @@ class Stage:
 
     directory: Path
     project: str = "-w"
+    excluded: Callable[[str], bool] = lambda path: False
+    redact: Callable[[bytes], bytes] | None = None
     _ingest: Ingest | None = None
     _commits: InlineCommits | None = None
     _looked: int = 0
@@ -110,10 +121,10 @@ class Stage:
     async def running(self, *, scan: bool = True, killed: bool = False, room: int | None = None) -> AsyncIterator[None]:
         """One process's life. killed: it ends without a word; room: commits it gets to make."""
         self.root.mkdir(exist_ok=True)
-        log = EventLog(self.directory, "boot-1")
+        log = EventLog(self.directory, "boot-1", self.redact)
         self._commits = InlineCommits(log, room=room)
         router = Router[str](EVERYONE, log.position.head, 16, lambda: 0)
-        self._ingest = Ingest(log, self._commits, router, lambda: NOW)
+        self._ingest = Ingest(log, self._commits, router, lambda: NOW, self.excluded, self.redact)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(router.run)
@@ -184,7 +195,8 @@ class Stage:
 
     def told(self) -> list[Told]:
         """(type, data) of the events since the last look."""
-        events = [orjson.loads(event.payload) for event in read_log(self.directory / "observatory.db")]
+        log = read_log(self.directory / "observatory.db")
+        events = [orjson.loads(event.payload) for event in log if event.payload]  # … which forgotten ones have not
         news = [event for event in events if event["seq"] > self._looked]
         self._looked = max([self._looked, *(event["seq"] for event in news)])
         return [(event["type"], event["data"]) for event in news]

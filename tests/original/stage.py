@@ -129,11 +129,15 @@ async def embedded(
     timing: Timing | None = None,
     send_buffer: int | None = None,
     max_message_bytes: int = MAX_BYTES,
+    **settings: Any,
 ) -> AsyncIterator[Embedded]:
-    """Watch, serve and broadcast while the block runs; `send_buffer`: SO_SNDBUF of accepted sockets."""
+    """Watch, serve and broadcast while the block runs; `send_buffer`: SO_SNDBUF of accepted sockets.
+
+    settings: further ones of the FileMonitor.
+    """
     root = directory / "projects"
     root.mkdir(exist_ok=True)
-    async with FileMonitor([root], directory / "data") as monitor, trio.open_nursery() as nursery:
+    async with FileMonitor([root], directory / "data", **settings) as monitor, trio.open_nursery() as nursery:
         timing = timing or Timing(ping_interval=600)
         manager = ConnectionManager(monitor, outbox=outbox, timing=timing, max_message_bytes=max_message_bytes)
         listeners = await listen("127.0.0.1", 0)

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,16 @@ import pytest
 from observatory.core.errors import StoreError
 from observatory.storage import opening
 from observatory.storage.log import EventLog
-from observatory.storage.opening import DATABASE, AlreadyServed, DirectoryLock, Running, running
+from observatory.storage.opening import (
+    DATABASE,
+    SCHEMA_VERSION,
+    AlreadyServed,
+    DirectoryLock,
+    Running,
+    running,
+)
+
+BROKEN = "ALTER TABLE meta ADD COLUMN x;\nALTER TABLE nothing ADD COLUMN y"
 
 
 def test_one_process_writes_a_directory_and_says_where(tmp_path: Path) -> None:
@@ -88,21 +98,38 @@ def test_a_path_that_is_a_directory_is_refused_with_the_cure(tmp_path: Path) -> 
 
 def test_a_migration_that_fails_leaves_the_old_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     EventLog(tmp_path, "b").close()
-    monkeypatch.setattr(opening, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(opening, "MIGRATIONS", {1: "ALTER TABLE meta ADD COLUMN x;\nALTER TABLE nothing ADD COLUMN y"})
+    monkeypatch.setattr(opening, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(opening, "MIGRATIONS", {SCHEMA_VERSION: BROKEN})
     with pytest.raises(StoreError):
         EventLog(tmp_path, "b")
     db = sqlite3.connect(tmp_path / DATABASE)
-    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     assert len(db.execute("PRAGMA table_info(meta)").fetchall()) == 2
     db.close()
 
 
 def test_a_migration_leads_from_one_version_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     EventLog(tmp_path, "b").close()
-    monkeypatch.setattr(opening, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(opening, "MIGRATIONS", {1: "CREATE TABLE extra (x)"})
+    monkeypatch.setattr(opening, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(opening, "MIGRATIONS", {SCHEMA_VERSION: "CREATE TABLE extra (x)"})
     log = EventLog(tmp_path, "b")
-    assert log._db.execute("PRAGMA user_version").fetchone() == (2,)
+    assert log._db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION + 1,)
     assert log._db.execute("SELECT * FROM extra").fetchall() == []
     log.close()
+
+
+def test_a_database_of_version_1_becomes_what_a_new_one_is(tmp_path: Path) -> None:
+    EventLog(tmp_path, "b").close()
+    with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as db:
+        db.execute("DROP TABLE forgotten")
+        db.execute("PRAGMA user_version=1")
+    EventLog(tmp_path, "b").close()
+    (tmp_path / "new").mkdir()
+    EventLog(tmp_path / "new", "b").close()
+    columns = []
+    for directory in (tmp_path, tmp_path / "new"):
+        with closing(sqlite3.connect(directory / DATABASE)) as db:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY 1")]
+            columns.append({name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in tables})
+            assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert columns[0] == columns[1]
