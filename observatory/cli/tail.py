@@ -11,7 +11,7 @@ from observatory.cli.lookup import topics_of
 from observatory.cli.terminal import Printer
 from observatory.client.connection import OpenStream, connect
 from observatory.client.follow import follow
-from observatory.core.client_items import Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
+from observatory.core.client_items import Agreed, Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
 from observatory.core.events import Position
 from observatory.core.neutral import neutral_json
 from observatory.core.where_text import Tree, with_names
@@ -107,7 +107,7 @@ def notice_of(item: Item) -> str | None:
             return f"the server sent {item.sent} events, {item.received} arrived; asking again for what is missing"
         case Connected(recovered=bool()):
             return "resumed, nothing was missed" if item.recovered else "resumed, but not every event could be had"
-        case Event() | Snapshot() | Gap() | Connected():
+        case Event() | Snapshot() | Gap() | Agreed() | Connected():
             return None
     assert_never(item)
 

@@ -20,7 +20,7 @@ import orjson
 import trio
 
 from observatory.client.follow import follow
-from observatory.core.client_items import Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
+from observatory.core.client_items import Agreed, Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
 from observatory.core.events import Position
 
 LONGEST_WAIT = 0.5  # of the jitter, so that a round is short; the server's own bound is 30 s
@@ -44,7 +44,7 @@ def noted(item: Item) -> dict[str, Any] | None:
             return {"snapshot": attrs.astuple(item.position), "state": state}
         case Gap() | Incomplete():
             return {"fault": repr(item)}
-        case Event() | Connected() | Disconnected():
+        case Event() | Agreed() | Connected() | Disconnected():
             return None
 
 

@@ -5,6 +5,9 @@
 Lines come whole, several in one write, or torn into two writes; files are created, moved, rotated (moved away, and
 begun anew under the old name) and replaced by longer copies of themselves. Every line carries a mark of its own,
 `kill-N.`, so that the oracle can tell which line an event is about.
+
+A file that is replaced is never moved: who was away for both sees a copy beside an unknown file, and of a copy the
+lines without a uuid (here: the broken ones) are published, as the protocol has it.
 """
 
 import json
@@ -29,11 +32,12 @@ PROJECTS = 4
 
 @attrs.define
 class Transcript:
-    """One file that grows. rest: the second half of a line whose first half is on the disk."""
+    """One file that grows. moves: it is moved and rotated, else replaced. rest: what is missing of a torn line."""
 
     path: Path
     session: str
     cwd: str
+    moves: bool
     rest: bytes = b""
 
     def append(self, data: bytes) -> None:
@@ -64,7 +68,8 @@ class Writer:
             self.begin()
         chosen = self.dice.choice(self.files)
         chosen.complete()
-        (does,) = self.dice.choices([does for does, _ in self._deeds()], [weight for _, weight in self._deeds()])
+        deeds = self._deeds(chosen)
+        (does,) = self.dice.choices([does for does, _ in deeds], [weight for _, weight in deeds])
         does(chosen)
 
     def end(self) -> None:
@@ -72,9 +77,9 @@ class Writer:
         for transcript in self.files:
             transcript.complete()
 
-    def _deeds(self) -> list[tuple[Callable[[Transcript], None], int]]:
-        return [(self.whole, 70), (self.torn, 15), (lambda _: self.begin(), 5), (self.rotate, 3), (self.move, 2),
-                (self.replace, 3), (self.big, 2)]  # fmt: skip
+    def _deeds(self, chosen: Transcript) -> list[tuple[Callable[[Transcript], None], int]]:
+        names = [(self.rotate, 5), (self.move, 3)] if chosen.moves else [(self.replace, 8)]
+        return [(self.whole, 70), (self.torn, 15), (self.begin, 5), (self.big, 2), *names]
 
     def whole(self, chosen: Transcript) -> None:
         """One to five lines in one write."""
@@ -91,12 +96,12 @@ class Writer:
         """A large line."""
         chosen.append(self._line(chosen, "x" * BIG))
 
-    def begin(self) -> None:
+    def begin(self, _chosen: Transcript | None = None) -> None:
         """A new conversation; beyond MAX_OPEN the one that has waited longest rests from now on."""
         number = self.dice.randrange(PROJECTS)
         folder = self.root / f"-p{number}"
         folder.mkdir(exist_ok=True)
-        made = Transcript(self._fresh(folder), f"session-{self.named}", f"/p{number}")
+        made = Transcript(self._fresh(folder), f"session-{self.named}", f"/p{number}", self.dice.random() < 0.6)
         made.append(self._line(made))
         self.files.append(made)
         if len(self.files) > MAX_OPEN:

@@ -143,6 +143,7 @@ def test_other_errors_are_for_the_user() -> None:
     give(state, "connection_established", HELLO)
     [effect] = give(state, "error", {"code": "INVALID_FILTERS", "message": "depth"}, re=1)
     assert isinstance(effect, Fail)
+    assert isinstance(effect.error, Refused)
     assert effect.error.code == "INVALID_FILTERS"
 
 
