@@ -2,7 +2,7 @@
 
 A field that may be absent has `ABSENT` then, which is false and is not None: in updates absent means unchanged and None
 means cleared. What this version does not know is `OtherEvent`, and every event keeps its `data` as it came, so nothing
-that a later server adds is out of reach. Times are RFC 3339 texts in UTC. Every text is somebody else's: never trust it.
+that a later server adds is out of reach. Times are RFC 3339 texts in UTC. Texts are other people's: never trust them.
 """
 
 from typing import Any
