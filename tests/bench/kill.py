@@ -98,12 +98,17 @@ class Client:
         return TOPICS[self.number % len(TOPICS)]
 
     @property
+    def stores(self) -> bool:
+        """Whether it keeps its place in a file, and not in its journal."""
+        return self.number % 2 == 1
+
+    @property
     def journal(self) -> Path:
         return self.directory / f"client{self.number}.journal"
 
     async def start(self, forget: bool = False) -> None:
         """Begin a process that goes on where the journal ends."""
-        options = ["--forget"] if forget else []
+        options = [word for word, wanted in (("--store", self.stores), ("--forget", forget)) if wanted]
         program = [sys.executable, "-m", "tests.bench.kill_client", self.url, str(self.journal), *options, *self.topics]
         with self.journal.with_suffix(".stderr").open("ab") as stderr:
             self.process = await trio.lowlevel.open_process(program, cwd=ROOT, stderr=stderr)
@@ -275,7 +280,8 @@ def errors_of(stderr: str) -> list[str]:
 def row(client: Client, journal: Journal) -> list[str]:
     """A client's row of the table."""
     counts = (journal.lives, journal.connections, len(journal.witness.frames), len(journal.witness.holes))
-    return [str(client.number), ", ".join(client.topics), *map(str, counts), str(journal.repeated)]
+    kind = "at least once" if client.stores else "exactly once"
+    return [str(client.number), ", ".join(client.topics), kind, *map(str, counts), str(journal.repeated)]
 
 
 async def run(directory: Path, seed: int, rounds: int, clients: int, rate: float) -> tuple[list[str], dict[str, Any]]:
@@ -333,7 +339,7 @@ def main() -> None:
     told(f"seed {opts.seed}, data in {directory}")
     found, figures = trio.run(run, directory, opts.seed, opts.rounds, opts.clients, opts.rate)
     if figures:
-        headings = ["client", "topics", "lives", "connections", "events", "declared holes", "repeated"]
+        headings = ["client", "topics", "kind", "lives", "connections", "events", "declared holes", "repeated"]
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(figures["kills"].items()))
         print(f"\n{opts.rounds} rounds ({kinds}); {figures['lines']:,} lines, {figures['events']:,} events\n")
         print(table(headings, figures["clients"]))

@@ -1,17 +1,18 @@
-"""A client of `kill`: follows its topics and keeps what it got, and how far it is, in one journal that only grows.
+"""A client of `kill`: follows its topics, and keeps what it got in a journal that only grows.
 
-    python -m tests.bench.kill_client URL JOURNAL [--forget] TOPIC…
+    python -m tests.bench.kill_client URL JOURNAL [--store] [--forget] TOPIC…
 
-What was received and the place to resume from are the same line of the journal, written by one write: so nothing is
-handled twice, wherever the process is killed. With --forget it claims to come from a log of another name, which makes
-the server declare a hole and give a snapshot.
+Two kinds, as docs/library.md tells programs to be. By itself: what was received and the place to resume from are the
+same line of the journal, written by one write, so nothing is handled twice wherever the process is killed. With
+--store: the typed subscription keeps its place in a file, and the event in hand at a kill comes again. With --forget it
+claims to come from a log of another name, which makes the server declare a hole and give a snapshot.
 """
 
 import hashlib
 import os
 import random
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import attrs
 import orjson
 import trio
 
+from observatory.client.api import connect
 from observatory.client.follow import follow
+from observatory.client.saved import SavedPosition
 from observatory.core.client_items import Agreed, Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
 from observatory.core.events import Position
 
@@ -69,19 +72,40 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
                     yield orjson.loads(line)
 
 
-async def run(url: str, journal: Path, topics: list[str], forget: bool) -> None:
-    """Follow for ever, from where the journal ends."""
-    since = position_after(read_journal(journal))
+async def run(url: str, journal: Path, topics: list[str], forget: bool, store: bool) -> None:
+    """Follow for ever, from where it was."""
+    kept = SavedPosition(journal.with_suffix(".position"))
+    since = kept.load() if store else position_after(read_journal(journal))
     if since is not None and forget:
         since = Position(OTHER_LOG, since.seq)
+        if store:
+            kept.save(since)
     out = os.open(journal, os.O_CREAT | os.O_RDWR | os.O_APPEND)
     _cut_torn_end(out)
-    os.write(out, orjson.dumps({"begin": os.getpid(), "forget": forget}) + b"\n")
-    quick = lambda low, high: random.uniform(low, min(high, LONGEST_WAIT))  # noqa: E731
-    async with follow(url, topics, since=since, snapshot=True, patient=True, uniform=quick) as items:
+    os.write(out, orjson.dumps({"begin": os.getpid(), "forget": forget, "store": store}) + b"\n")
+
+    def note(item: Item) -> None:
+        if (line := noted(item)) is not None:
+            os.write(out, orjson.dumps(line) + b"\n")
+
+    await (_subscribe(url, topics, kept, note) if store else _follow(url, topics, since, note))
+
+
+async def _follow(url: str, topics: list[str], since: Position | None, note: Callable[[Item], None]) -> None:
+    async with follow(url, topics, since=since, snapshot=True, patient=True, uniform=_quick) as items:
         async for item in items:
-            if (line := noted(item)) is not None:
-                os.write(out, orjson.dumps(line) + b"\n")
+            note(item)
+
+
+async def _subscribe(url: str, topics: list[str], kept: SavedPosition, note: Callable[[Item], None]) -> None:
+    async with connect(url, uniform=_quick) as client:
+        events = client.subscribe(*topics, store=kept.path, snapshot=True, patient=True, on_connection=note)
+        async for event in events:
+            note(event if isinstance(event, Snapshot | Gap | Incomplete) else event.envelope)
+
+
+def _quick(low: float, high: float) -> float:
+    return random.uniform(low, min(high, LONGEST_WAIT))
 
 
 def _cut_torn_end(out: int) -> None:
@@ -93,8 +117,9 @@ def _cut_torn_end(out: int) -> None:
 
 def main() -> None:
     """Until killed."""
-    url, journal, *topics = [word for word in sys.argv[1:] if word != "--forget"]
-    trio.run(run, url, Path(journal), topics, "--forget" in sys.argv)
+    words = sys.argv[1:]
+    url, journal, *topics = [word for word in words if not word.startswith("--")]
+    trio.run(run, url, Path(journal), topics, "--forget" in words, "--store" in words)
 
 
 if __name__ == "__main__":

@@ -38,29 +38,29 @@ class Journal:
 
 def journal_of(lines: Iterable[dict[str, Any]], topics: Iterable[str]) -> Journal:
     """Read a journal as its client's witness."""
-    found = Journal()
-    asked = frozenset(topics)
-    begun = False  # nothing came yet in this life
+    found, asked = Journal(), frozenset(topics)
+    witness, may_repeat = found.witness, False
     for line in lines:
         match line:
-            case {"begin": _}:
-                found.lives, begun = found.lives + 1, True
+            case {"begin": _, "store": store}:
+                found.lives, may_repeat = found.lives + 1, store
             case {"event": [epoch, seq, text]}:
                 found.epochs.add(epoch)
-                if begun and found.witness.frames and line.get("saved") and found.witness.frames[-1].seq == seq:
-                    found.repeated += 1
+                frame = Received(seq, text.encode())
+                if may_repeat and witness.frames and witness.frames[-1] == frame:
+                    found.repeated += 1  # in hand when the program was killed
                 else:
-                    found.witness.frames.append(Received(seq, text.encode()))
-                begun = False
+                    witness.frames.append(frame)
+                may_repeat = False
             case {"connected": [epoch, seq], "recovered": _}:
                 found.epochs.add(epoch)
                 found.connections += 1
-                if not found.witness.changes:
-                    found.witness.changes.append(Change(seq, asked))
+                if not witness.changes:
+                    witness.changes.append(Change(seq, asked))
             case {"snapshot": [epoch, seq], "state": state}:
                 found.epochs.add(epoch)
                 found.snapshots.append((seq, state))
-                _begin_or_hole(found.witness, seq, asked)
+                _begin_or_hole(witness, seq, asked)
             case {"fault": fault}:
                 found.faults.append(fault)
     return found
