@@ -32,7 +32,12 @@ async def client_of(*scripts: Script) -> AsyncIterator[Client]:
 
 
 async def take(events: Subscription, count: int) -> list[Delivery]:
-    return [await anext(events) for _ in range(count)]
+    taken: list[Delivery] = []
+    async for event in events:
+        taken.append(event)
+        if len(taken) == count:
+            break
+    return taken
 
 
 def seqs(deliveries: list[Delivery]) -> list[int | None]:
