@@ -10,9 +10,10 @@ import orjson
 import pytest
 
 from tests.bench import kill_oracle
-from tests.bench.kill import errors_of, last_due, plan
+from tests.bench.kill import errors_of
 from tests.bench.kill_client import digest, position_after, read_journal
 from tests.bench.kill_oracle import Journal, journal_of, wrong_delivery, wrong_snapshots, wrong_sources
+from tests.bench.kill_stage import last_due, plan
 from tests.bench.kill_writer import Writer
 from tests.bench.processes import ROOT
 from tests.oracle import Change, Hole, Published
