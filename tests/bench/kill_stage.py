@@ -162,8 +162,9 @@ class Stage:
             said += data
         await self.writer.wait()
         written = int(said or 0)
+        due = len(kill_oracle.due_lines(self.root))
         with trio.move_on_after(SETTLE_SECONDS):
-            await _seen(lambda: sum(1 for _ in kill_oracle.messages_of(self.log())) >= written)
+            await _seen(lambda: sum(1 for _ in kill_oracle.messages_of(self.log())) >= due)
             await self._snapshot()
             await _seen(self._everybody_is_there)
         return written

@@ -122,6 +122,11 @@ def test_lines_are_compared_with_what_was_published_of_them(tmp_path: Path) -> N
     assert wrong_sources(log, tmp_path, 4) == ["4 lines were written, 3 are in the files"]
 
 
+def test_a_file_of_broken_lines_only_is_not_known_for_a_transcript(tmp_path: Path) -> None:
+    (tmp_path / "c1.jsonl").write_text('{"broken": "kill-1.\n')
+    assert wrong_sources([], tmp_path, 1) == []
+
+
 def test_errors_in_the_servers_log_are_faults() -> None:
     lines = ['{"level":"info","event":"x"}', '{"level":"error","event":"client.failed"}', "Traceback", "7"]
     assert errors_of("\n".join(lines)) == lines[1:]
@@ -152,7 +157,7 @@ def test_the_writer_does_everything_and_counts_its_lines(tmp_path: Path) -> None
     while writer.lines < 2000:
         writer.step()
     writer.end()
-    found = [line for line, _ in kill_oracle.lines_of(tmp_path)]
+    found = [line for lines in kill_oracle.files_of(tmp_path) for line, _ in lines]
     assert sorted(line.mark for line in found) == [*range(1, writer.lines + 1)]
     assert not list(tmp_path.rglob("*.tmp"))
 
