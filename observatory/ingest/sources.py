@@ -73,7 +73,8 @@ class Sources:
                 found = [entry.path for entry in entries if entry.inode() == row.state.ino]
         except OSError:
             return None
-        return next((path for path in found if path not in self.by_path and is_transcript(path)), None)
+        new = (path for path in found if path not in self.by_path and not self.kept_out.holds(path))
+        return next(filter(is_transcript, new), None)
 
     def alias(self, row: SourceRow, path: str) -> bool:
         """Whether a path is only one more name of a source's file; it is remembered, should the first one vanish."""

@@ -96,6 +96,15 @@ async def test_a_file_rotated_while_the_server_was_down_is_known_again(stage: St
         ]
 
 
+async def test_a_file_rotated_to_a_name_that_is_kept_out_is_let_go(stage: Stage) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        stage.ingest._sources.kept_out.paths.add(str(stage.path("b.jsonl")))
+        stage.path("a.jsonl").rename(stage.path("b.jsonl"))
+        stage.write("a.jsonl", prompt(2))
+        assert texts(await stage.hint("a.jsonl")) == ["do it 2"]
+
+
 def _content(data: dict[str, Any]) -> str:
     return str(data["message"]["content"])
 
