@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
@@ -37,7 +39,7 @@ async def test_the_readmes_client_prints_what_is_written(tmp_path: Path) -> None
 
 
 async def test_the_librarys_program_watches_serves_and_broadcasts(tmp_path: Path) -> None:
-    (example,) = fences("docs/library.md", "python")
+    example, _ = fences("docs/library.md", "python")
     port, folder = free_port(), tmp_path / "projects" / "-w"
     folder.mkdir(parents=True)
     for there, here in (
@@ -66,6 +68,48 @@ async def test_the_librarys_program_watches_serves_and_broadcasts(tmp_path: Path
         process.kill()
         await process.wait()
         await process.stdout.aclose()
+
+
+async def test_the_librarys_follower_goes_on_after_it_was_killed(tmp_path: Path) -> None:
+    _, example = fences("docs/library.md", "python")
+    folder, place = tmp_path / "projects" / "-w", tmp_path / "position"
+    folder.mkdir(parents=True)
+
+    def write(*texts: str) -> None:
+        with (folder / "s.jsonl").open("a") as file:
+            file.write("".join(LINE.replace("u-1", text).replace("hello", text) for text in texts))
+
+    async with serving(tmp_path / "projects", tmp_path / "data", free_port()) as server:
+        for there, here in ((DEFAULT_URL, server.url), ("my-program.position", str(place))):
+            assert there in example
+            example = example.replace(there, here)
+        async with connect(server.url) as asked:
+            place.write_text(f"{asked.hello.data['position']['epoch']}:0\n")
+        write("one", "two")
+        async with _running(example) as printed:
+            assert b"user one" in await _until(printed, b"user two")
+        write("three")
+        await server.kill()
+        await server.start()
+        async with _running(example) as printed:
+            again = await _until(printed, b"user three")
+        assert b"user one" not in again
+        assert again.count(b"user two") <= 1  # it was in hand
+
+
+@asynccontextmanager
+async def _running(program: str) -> AsyncIterator[trio.abc.ReceiveStream]:
+    """A program's output; it is killed at the end."""
+    process = await trio.lowlevel.open_process([sys.executable, "-u", "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        with trio.fail_after(30):
+            yield process.stdout
+    finally:
+        with trio.CancelScope(shield=True):
+            process.kill()
+            await process.wait()
+            await process.stdout.aclose()
 
 
 async def _until(stream: trio.abc.ReceiveStream, wanted: bytes, printed: bytes = b"") -> bytes:

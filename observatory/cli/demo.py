@@ -16,6 +16,7 @@ import click
 import trio
 
 from observatory import app
+from observatory.cli.notices import Notices
 from observatory.cli.tail import FOR_PEOPLE, show
 from observatory.cli.terminal import Printer, one_line
 from observatory.client.connection import connect
@@ -161,11 +162,11 @@ class Demo:
 
     async def _show(self, url: str) -> None:
         """What `tail` shows, in this terminal. Printing is done in a thread: a pager that pauses stops no server."""
-        printer = Printer.to(sys.stdout)
+        printer, notices = Printer.to(sys.stdout), Notices.to(sys.stderr)
         try:
             async with follow(url, FOR_PEOPLE, snapshot=True, reconnect=False) as items:
                 async for item in items:
-                    await trio.to_thread.run_sync(partial(show, item, printer, sys.stderr), abandon_on_cancel=True)
+                    await trio.to_thread.run_sync(partial(show, item, printer, notices), abandon_on_cancel=True)
                     if isinstance(item, Connected):
                         self._watched.set()
         except Closed as error:

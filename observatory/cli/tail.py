@@ -3,15 +3,16 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Protocol, TextIO, assert_never
+from typing import Protocol, TextIO
 
 import attrs
 
 from observatory.cli.lookup import topics_of
+from observatory.cli.notices import Notices
 from observatory.cli.terminal import Printer
 from observatory.client.connection import OpenStream, connect
 from observatory.client.follow import follow
-from observatory.core.client_items import Connected, Disconnected, Event, Gap, Incomplete, Item, Snapshot
+from observatory.core.client_items import Event, Item, Snapshot
 from observatory.core.events import Position
 from observatory.core.neutral import neutral_json
 from observatory.core.where_text import Tree, with_names
@@ -64,7 +65,7 @@ async def tail(
     Raises: Unreachable, Refused, Closed: there is no server, or it wants no such client.
     """
     output: Output = JsonLines(out) if as_json else Printer.to(out)
-    told = sys.stderr if notices is None else notices
+    told = Notices.to(sys.stderr if notices is None else notices)
     snapshot = since is None and not as_json  # for the names of projects
     wanted = tuple(topics) or (DEFAULT_TOPICS if as_json else FOR_PEOPLE)
     behind = with_names(where) if wanted is FOR_PEOPLE else where
@@ -72,12 +73,9 @@ async def tail(
         async with follow(
             url, wanted, where=behind, since=since, snapshot=snapshot, token=token, open_stream=open_stream
         ) as items:
-            count, was_connected = 0, False
+            count = 0
             while n is None or count < n:
-                item = await items.receive()
-                if was_connected or not (isinstance(item, Connected) and item.recovered):  # at first that is no news
-                    count += show(item, output, told)
-                was_connected |= isinstance(item, Connected)
+                count += show(await items.receive(), output, told)
 
 
 async def run(
@@ -96,33 +94,13 @@ async def epoch_of(url: str, open_stream: OpenStream | None = None) -> str:
         return str(connection.hello.data["position"]["epoch"])
 
 
-def notice_of(item: Item) -> str | None:
-    """What to tell the user besides events, in one line."""
-    match item:
-        case Disconnected():
-            return f"{item.reason}; reconnecting in {item.delay:.1f} s"
-        case Gap(since=Position()):
-            return f"events after {_place(item.since)} are missing ({item.reason}); going on at {_place(item.until)}"
-        case Incomplete():
-            return f"the server sent {item.sent} events, {item.received} arrived; asking again for what is missing"
-        case Connected(recovered=bool()):
-            return "resumed, nothing was missed" if item.recovered else "resumed, but not every event could be had"
-        case Event() | Snapshot() | Gap() | Connected():
-            return None
-    assert_never(item)
-
-
-def show(item: Item, output: Output, notices: TextIO) -> bool:
+def show(item: Item, output: Output, notices: Notices) -> bool:
     """Print an item; True if it was an event and there was something to print."""
     match item:
         case Event():
             return output.print(item)
         case Snapshot():
             output.learn(item)
-        case _ if (notice := notice_of(item)) is not None:
-            print(f"observatory: {notice}", file=notices, flush=True)
+        case _:
+            notices.take(item)
     return False
-
-
-def _place(position: Position | None) -> str:
-    return "the head" if position is None else f"{position.epoch}:{position.seq}"

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from observatory.core.client_items import Event, Snapshot
 from observatory.core.neutral import neutral
+from observatory.core.titles import FIELDS
 
 TEXT_CHARS = 2000  # of one text in a pipe, where no width cuts it
 SHORT_ID = 8
@@ -24,6 +25,7 @@ UNKNOWN_PLACE = "-"
 TELLING = ("command", "file_path", "notebook_path", "path", "pattern", "url", "query", "description", "prompt", "skill")
 STYLES = {"prompt": "bold cyan", "command": "cyan", "interruption": "bold yellow", "error": "bold red"}
 QUIET = "dim"
+NAMING = frozenset(FIELDS)  # such a record is told by the conversation_update that follows, if the title changes
 STATUS_STYLES = {"ok": "green", "degraded": "yellow"}
 
 
@@ -128,7 +130,7 @@ def _message_rows(_type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...]
         yield Span(STYLES["error"], "broken line "), Span("red", one_line(error))
     for result in _dicts(message.get("tool_results")):
         yield _result_row(result)
-    if content := message.get("content") or record.get("text"):
+    if (content := message.get("content") or record.get("text")) and record.get("type") not in NAMING:
         yield _text_row(kind if kind != "other" else str(record.get("type", kind)), one_line(content))
     for call in _dicts(message.get("tool_calls")):
         yield Span("yellow", f"→ {one_line(call.get('tool_name', '?'))} "), Span(QUIET, _input(call.get("tool_input")))

@@ -30,12 +30,14 @@ class Items:
     error: WorldError | None = None
 
     async def receive(self) -> Item:
-        """The next item. Raises: Unreachable, Refused, Closed: following came to an end."""
+        """The next item.
+
+        Raises: Unreachable, Refused, Closed, Miscounted: following came to an end. ClosedResourceError: its block did.
+        """
         try:
             return await self._channel.receive()
         except trio.EndOfChannel:
-            assert self.error is not None
-            raise self.error from None
+            raise self.error or trio.ClosedResourceError("the block that follows has ended") from None
 
     def __aiter__(self) -> "Items":
         return self
@@ -64,34 +66,40 @@ async def follow(
           patient: wait for a server that is not there yet. reconnect: False ends with the first connection.
     Raises: UsageError: the URL is none. Everything later comes out of the iterator.
     """
-    parse_target(url)
     state = ClientState(tuple(topics), where, Progress(since), Backoff(uniform), snapshot, patient)
-    send, receive = trio.open_memory_channel[Item](QUEUED_ITEMS)
-    items = Items(receive)
-    dial = Dial(url, token, open_stream=open_stream)
-    with unwrapped(), receive:  # closed last: a send to a closed channel would raise
+    following = Following(Dial(url, token, open_stream=open_stream), state, reconnect)
+    with unwrapped(), following:  # closed last: a send to a closed channel would raise
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_Follower(dial, state, items, send, reconnect).run)
-            yield items
+            nursery.start_soon(following.run)
+            yield following.items
             nursery.cancel_scope.cancel()
 
 
-@attrs.define(eq=False)
-class _Follower:
-    """Connects, again and again, and feeds the user's channel. Only the task of `run` touches it."""
+class Following:
+    """Connects, again and again, and feeds `items`. Only the task of `run` touches the state.
 
-    _dial: Dial
-    _state: ClientState
-    _items: Items
-    _channel: "trio.MemorySendChannel[Item]"
-    _reconnect: bool
+    Leaving its block closes the items; `run` must have ended by then. Raises: UsageError: the URL is none.
+    """
+
+    def __init__(self, dial: Dial, state: ClientState, reconnect: bool = True) -> None:
+        parse_target(dial.url)
+        self._dial, self._state, self._reconnect = dial, state, reconnect
+        self._channel, self._received = trio.open_memory_channel[Item](QUEUED_ITEMS)
+        self.items = Items(self._received)
+
+    def __enter__(self) -> "Following":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._received.close()
 
     async def run(self) -> None:
+        """Until it is cancelled, or there is nothing to come back to: then `items` ends with the reason."""
         with self._channel:
             while isinstance(verdict := await self._connection(), Retry) and self._reconnect:
                 await self._channel.send(Disconnected(str(verdict.error), verdict.delay))
                 await trio.sleep(verdict.delay)
-            self._items.error = verdict.error
+            self.items.error = verdict.error
 
     async def _connection(self) -> Verdict:
         try:
@@ -130,7 +138,7 @@ class _Follower:
                 await connection.aclose(effect.code, effect.reason)
                 return effect
             case Fail():
-                await connection.aclose()
+                await connection.aclose(effect.code)
                 return GiveUp(effect.error)
         assert_never(effect)
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import attrs
 
-from observatory.core.client_items import Item, Refused
+from observatory.core.client_items import Item
+from observatory.core.closing import CloseCode
 from observatory.core.errors import WorldError
 
 
@@ -37,7 +38,8 @@ class Leave:
 class Fail:
     """Close the connection for good: the user must change something."""
 
-    error: Refused
+    error: WorldError
+    code: int = CloseCode.NORMAL
 
 
 @attrs.frozen

@@ -76,6 +76,13 @@ class Incomplete:
 
 
 @attrs.frozen
+class Agreed:
+    """The server's count equals ours: everything up to `position` has arrived. Only to those who ask for it."""
+
+    position: Position
+
+
+@attrs.frozen
 class Connected:
     """Subscribed: every matching event after `position` will come.
 
@@ -95,7 +102,7 @@ class Disconnected:
     delay: float
 
 
-Item = Event | Snapshot | Gap | Incomplete | Connected | Disconnected
+Item = Event | Snapshot | Gap | Incomplete | Agreed | Connected | Disconnected
 
 
 @attrs.define
@@ -113,6 +120,10 @@ class Closed(WorldError):
 
     code: int = ABNORMAL
     reason: str = ""
+
+
+class Miscounted(WorldError):
+    """The server's count of events differs from ours on every connection: something between loses or adds some."""
 
 
 def closed(code: int, reason: str) -> Closed:

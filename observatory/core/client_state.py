@@ -16,12 +16,14 @@ import attrs
 
 from observatory.core.client_effects import Deliver, Effect, Fail, GiveUp, Leave, Retry, Send, Verdict
 from observatory.core.client_items import (
+    Agreed,
     Closed,
     Connected,
     Event,
     Frame,
     Gap,
     Incomplete,
+    Miscounted,
     Refused,
     Snapshot,
     closed,
@@ -39,6 +41,7 @@ DEFAULT_PING_MS = 25_000
 SILENCE_FACTOR = 1.5
 NO_SNAPSHOT = frozenset({"NOT_AVAILABLE", "UNKNOWN_MESSAGE_TYPE"})
 PASSING = frozenset({"POSITION_SET", "RATE_LIMIT_EXCEEDED"})  # cured by a new connection
+MISCOUNTS_IN_A_ROW = 3  # connections without an agreement between: coming back does not cure it
 SNAPSHOTS_IN_A_ROW = 3  # a snapshot older than retention three times over will not get younger
 
 
@@ -57,6 +60,7 @@ class ClientState:
 
     snapshot_first: without a position begin with a snapshot, not at the head.
     patient: wait for a server that was never there; otherwise only one that was met is waited for.
+    tells_agreed: hand out an Agreed for each ping with our count.
     """
 
     topics: tuple[str, ...]
@@ -65,6 +69,7 @@ class ClientState:
     backoff: Backoff
     snapshot_first: bool = False
     patient: bool = False
+    tells_agreed: bool = False
     phase: Phase = attrs.field(default=Phase.GREETING, init=False)
     silence_seconds: float = attrs.field(default=SILENCE_FACTOR * DEFAULT_PING_MS / 1000, init=False)
     shutdown_ms: int | None = attrs.field(default=None, init=False)
@@ -76,6 +81,7 @@ class ClientState:
     _met: bool = attrs.field(default=False, init=False)
     _gap: str | None = attrs.field(default=None, init=False)
     _snapshots: int = attrs.field(default=0, init=False)
+    _miscounts: int = attrs.field(default=0, init=False)
 
     def connect(self) -> None:
         """A new socket is open; the server speaks first."""
@@ -136,12 +142,22 @@ class ClientState:
         if sent is not None and sent != received:
             self.progress.rewind()
             yield Deliver(Incomplete(sent=sent, received=received, since=self.progress.last))
-            yield Leave(CloseCode.NO_REQUEST, "count mismatch")
+            yield self._miscounted(sent, received)
             return
         if sent is not None and (position := position_of(data)) is not None:
             self.progress.agree(position)
+            self._miscounts = 0
+            if self.tells_agreed and self.progress.agreed is not None:
+                yield Deliver(Agreed(self.progress.agreed))
         echo = {"timestamp": data["timestamp"]} if "timestamp" in data else {}
         yield Send("pong", {**echo, "received": received})
+
+    def _miscounted(self, sent: int, received: int) -> Effect:
+        self._miscounts += 1
+        if self._miscounts < MISCOUNTS_IN_A_ROW:
+            return Leave(CloseCode.NO_REQUEST, "count mismatch")
+        what = f"The server counted {sent} events and {received} arrived, on {self._miscounts} connections in a row"
+        return Fail(Miscounted(what, "please report it"), CloseCode.NO_REQUEST)
 
     def _greeted(self, data: dict[str, Any]) -> Iterator[Effect]:
         self._met, self._client_id = True, str(data.get("client_id", ""))

@@ -40,6 +40,8 @@ def parse_target(url: str) -> Target:
         raise UsageError(f"{url!r} is no URL of a server; one looks like ws://127.0.0.1:8765/ws")
     if any(char <= " " or char > "~" for char in url):
         raise UsageError(f"{url!r} holds a blank or a character that is not ASCII; percent-encode it")
+    if parts.username is not None or parts.password is not None:
+        raise UsageError("a URL must hold no credentials: logs and process lists would show them; give a token instead")
     tls = SCHEMES[parts.scheme]
     path = ENDPOINT if parts.path in ("", "/") else parts.path
     return Target(host, port or _port_of(tls), path + (f"?{parts.query}" if parts.query else ""), tls)

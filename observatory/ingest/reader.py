@@ -88,6 +88,10 @@ class Reader:
                 return self._move(holder, path, moved)
         if source is None:
             return self._entry(self.sources.new(path, found.state), found, is_new=True)
+        beside = self.sources.beside(source, found.state)
+        if beside is not None and beside not in self.unreadable:  # rotated: the old file first, then this one
+            self.look_again[path] = 0.0
+            return self.read(beside)
         entry, more = self._entry(
             self._next_generation(source), self._look(path, START), is_new=source.missing, replaced=True
         )

@@ -7,6 +7,7 @@ import attrs
 
 from observatory.core.batch import FileState, SourceRow
 from observatory.core.forgetting import ForgottenFile, KeptOut
+from observatory.core.identity import is_transcript
 
 Ident = tuple[int, int]  # device and inode
 
@@ -62,6 +63,18 @@ class Sources:
         other = self._paths.get(ident)
         row = self.by_path.get(other) if other is not None and other != path else None
         return row if row is not None and _ident(row.state) == ident else self._displaced.get(ident)
+
+    def beside(self, row: SourceRow, state: FileState) -> str | None:
+        """Where a source's file lies now that another file, of this state, has its name: only in the same folder."""
+        if _ident(row.state) == _ident(state):
+            return None
+        try:
+            with os.scandir(os.path.dirname(row.path)) as entries:
+                found = [entry.path for entry in entries if entry.inode() == row.state.ino]
+        except OSError:
+            return None
+        new = (path for path in found if path not in self.by_path and not self.kept_out.holds(path))
+        return next(filter(is_transcript, new), None)
 
     def alias(self, row: SourceRow, path: str) -> bool:
         """Whether a path is only one more name of a source's file; it is remembered, should the first one vanish."""

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from observatory.cli.tail import epoch_of, tail
 from observatory.core.errors import Unreachable
 from observatory.core.events import Position
-from tests.playing import URL, Peer, playing
+from tests.playing import URL, Peer, Refusal, playing
 
 
 async def tail_of(
@@ -82,7 +82,7 @@ async def test_json_passes_over_snapshots(autojump_clock: MockClock) -> None:
 
     out, notices = await tail_of(script, as_json=True)
     assert len(out) == 1
-    assert notices == ["observatory: resumed, but not every event could be had"]
+    assert notices == ["observatory: connected again, but not every event could be had"]
 
 
 async def test_interruptions_are_told_on_stderr(autojump_clock: MockClock) -> None:
@@ -110,12 +110,30 @@ async def test_interruptions_are_told_on_stderr(autojump_clock: MockClock) -> No
     out, notices = await tail_of(restarts, miscounts, has_forgotten, as_json=True, since=Position("e1", 100))
     assert len(out) == 1
     assert notices == [
-        "observatory: The connection was closed (1012); reconnecting in 1.5 s",
-        "observatory: resumed, nothing was missed",
+        "observatory: The connection was closed (1012); reconnecting",
+        "observatory: connected again, nothing was missed",
         "observatory: the server sent 3 events, 0 arrived; asking again for what is missing",
-        "observatory: The connection was closed (4000): count mismatch; reconnecting in 0.0 s",
+        "observatory: The connection was closed (4000): count mismatch; reconnecting",
         "observatory: events after e1:100 are missing (no snapshot: The server refused: busy); going on at e1:300",
-        "observatory: resumed, but not every event could be had",
+        "observatory: connected again, but not every event could be had",
+    ]
+
+
+async def test_an_absence_is_told_once_however_often_it_is_tried_to_come_back(autojump_clock: MockClock) -> None:
+    async def goes(peer: Peer) -> None:
+        await peer.subscribed(100)
+
+    async def comes(peer: Peer) -> None:
+        await peer.subscribed(100)
+        await peer.events(101)
+        await peer.closed_by_client()
+
+    refusal = Refusal(503, b'{"error":{"code":"DRAINING","message":"The server is going down"}}')
+    out, notices = await tail_of(goes, None, refusal, None, comes, as_json=True)
+    assert len(out) == 1
+    assert notices == [
+        "observatory: The connection was closed (1006); reconnecting",
+        "observatory: connected again, nothing was missed",
     ]
 
 

@@ -50,6 +50,8 @@ def printed(*events: Event, **options: Any) -> str:
         (message("note", {"text": "compacted"}), ["note compacted"]),
         (message("other", {"text": "later kind"}), ["other later kind"]),
         (message("", {"text": "no kind"}), ["note no kind"]),
+        (message("other", {"type": "ai-title", "text": "Bugs"}), []),  # the update that follows tells it
+        (message("other", {"type": "mode", "text": "plan"}), ["mode plan"]),
         (message("other"), []),
         (message("error", {"error": "not JSON"}), ["broken line not JSON"]),
         (

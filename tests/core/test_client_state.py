@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observatory.core.client_effects import Deliver, Effect, Fail, GiveUp, Leave, Retry, Send
-from observatory.core.client_items import Closed, Connected, Event, Gap, Refused, parse_frame
+from observatory.core.client_items import Agreed, Closed, Connected, Event, Gap, Miscounted, Refused, parse_frame
 from observatory.core.client_progress import Progress
 from observatory.core.client_state import ClientState, Phase
 from observatory.core.errors import Unreachable
@@ -143,6 +143,7 @@ def test_other_errors_are_for_the_user() -> None:
     give(state, "connection_established", HELLO)
     [effect] = give(state, "error", {"code": "INVALID_FILTERS", "message": "depth"}, re=1)
     assert isinstance(effect, Fail)
+    assert isinstance(effect.error, Refused)
     assert effect.error.code == "INVALID_FILTERS"
 
 
@@ -200,3 +201,23 @@ def test_no_order_of_frames_breaks_it_or_repeats_an_event(script: list[tuple[str
             if isinstance(effect, Deliver) and isinstance(effect.item, Event) and effect.item.position is not None:
                 position = effect.item.position
                 assert before is None or before.epoch != position.epoch or before.seq < position.seq
+
+
+def test_an_agreement_is_told_only_to_those_who_ask() -> None:
+    ping = {"epoch": "e1", "pos": 105, "sent": 0}
+    assert [type(effect) for effect in give(live_at(100), "ping", ping)] == [Send]
+    asking = live_at(100)
+    asking.tells_agreed = True
+    told, _ = give(asking, "ping", ping)
+    assert told == Deliver(Agreed(Position("e1", 105)))
+
+
+def test_miscounting_three_times_without_an_agreement_between_is_the_end() -> None:
+    state = live_at(100)
+    wrong, right = {"epoch": "e1", "pos": 105, "sent": 9}, {"epoch": "e1", "pos": 105, "sent": 0}
+    for ping, ends in ((wrong, Leave), (wrong, Leave), (right, Send), (wrong, Leave), (wrong, Leave), (wrong, Fail)):
+        *_, effect = give(state, "ping", ping)
+        assert isinstance(effect, ends)
+    assert isinstance(effect, Fail)
+    assert effect.code == 4000
+    assert isinstance(effect.error, Miscounted)

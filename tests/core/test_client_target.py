@@ -30,3 +30,9 @@ def test_a_url_names_a_target(url: str, target: Target, authority: str) -> None:
 def test_what_is_no_url_of_a_server_is_the_users_mistake(url: str) -> None:
     with pytest.raises(UsageError, match=r"URL|percent-encode"):
         parse_target(url)
+
+
+def test_credentials_in_a_url_are_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match="no credentials") as caught:
+        parse_target("ws://ada:s3cret@host/ws")
+    assert "s3cret" not in str(caught.value)

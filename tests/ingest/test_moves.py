@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -57,6 +58,55 @@ async def test_a_name_that_vanishes_shortly_before_the_new_one_appears_is_a_move
         assert of(told, "file_deleted")[0]["event_type"] == "moved"
         old.write_bytes(prompt(5) + b"\n")
         assert texts(await stage.hint("a.jsonl")) == ["do it 5"]
+
+
+@pytest.mark.parametrize("hints", [("a.jsonl", "b.jsonl"), ("b.jsonl", "a.jsonl")])
+async def test_a_rotated_file_moves_and_the_new_one_under_its_name_is_another(
+    stage: Stage, hints: tuple[str, str], autojump_clock: MockClock
+) -> None:
+    """`kill` found it: told of the old name first, the reader took the rest for copies, and broken lines came twice."""
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1), b'{"broken')
+        stage.path("a.jsonl").rename(stage.path("b.jsonl"))
+        stage.write("a.jsonl", prompt(2))
+        stage.write("b.jsonl", prompt(3))
+        told = [*await stage.hint(hints[0]), *await stage.hint(hints[1]), *await stage.hint()]
+        assert sorted(texts(told)) == ["do it 2", "do it 3"]
+        assert len(of(told, "message_added")) == 2
+        moved = of(told, "file_deleted")[0]
+        assert (moved["event_type"], moved["dest_path"]) == ("moved", str(stage.path("b.jsonl")))
+        grown, begun = (
+            data["conversation_id"] for data in sorted(of(told, "message_added"), key=_content, reverse=True)
+        )
+        assert grown == "a"
+        assert begun not in ("a", "b")
+
+
+async def test_a_file_rotated_while_the_server_was_down_is_known_again(stage: Stage) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1), b'{"broken')
+    stage.path("a.jsonl").rename(stage.path("b.jsonl"))
+    stage.write("a.jsonl", prompt(2))
+    stage.told()
+    async with stage.running():
+        await stage.hint()
+        assert stage.rows("SELECT path, generation FROM sources ORDER BY path") == [
+            (str(stage.path("a.jsonl")), 0),
+            (str(stage.path("b.jsonl")), 0),
+        ]
+
+
+async def test_a_file_rotated_to_a_name_that_is_kept_out_is_let_go(stage: Stage) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        stage.ingest._sources.kept_out.paths.add(str(stage.path("b.jsonl")))
+        stage.path("a.jsonl").rename(stage.path("b.jsonl"))
+        stage.write("a.jsonl", prompt(2))
+        assert texts(await stage.hint("a.jsonl")) == ["do it 2"]
+
+
+def _content(data: dict[str, Any]) -> str:
+    return str(data["message"]["content"])
 
 
 async def test_a_file_moved_while_the_server_was_down_is_known_again(stage: Stage) -> None:
