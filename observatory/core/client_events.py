@@ -49,6 +49,7 @@ class Record:
     raw: dict[str, Any] | Absent = ABSENT
     truncated: bool | Absent = ABSENT
     error: str | Absent = ABSENT
+    redacted: bool | Absent = ABSENT
 
 
 @attrs.frozen(kw_only=True)
@@ -190,6 +191,21 @@ class ProjectUpdate(_Envelope):
 
 
 @attrs.frozen(kw_only=True)
+class ConversationForgotten(_Envelope):
+    """The user had a conversation removed for good: drop what was kept of it."""
+
+    id: str
+    project_id: str
+
+
+@attrs.frozen(kw_only=True)
+class ProjectForgotten(_Envelope):
+    """The user had a project removed for good, after all its conversations."""
+
+    id: str
+
+
+@attrs.frozen(kw_only=True)
 class _File(_Envelope):
     event_id: str
     event_type: str
@@ -238,6 +254,8 @@ TypedEvent = (
     | ConversationStarted
     | ConversationUpdate
     | ProjectUpdate
+    | ConversationForgotten
+    | ProjectForgotten
     | FileCreated
     | FileModified
     | FileDeleted
@@ -251,6 +269,8 @@ CLASSES: dict[str, type[TypedEvent]] = {
     "conversation_started": ConversationStarted,
     "conversation_update": ConversationUpdate,
     "project_update": ProjectUpdate,
+    "conversation_forgotten": ConversationForgotten,
+    "project_forgotten": ProjectForgotten,
     "file_created": FileCreated,
     "file_modified": FileModified,
     "file_deleted": FileDeleted,

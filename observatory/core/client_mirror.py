@@ -4,7 +4,14 @@ from typing import Any
 
 import attrs
 
-from observatory.core.client_events import ConversationStarted, ConversationUpdate, Delivery, ProjectUpdate
+from observatory.core.client_events import (
+    ConversationForgotten,
+    ConversationStarted,
+    ConversationUpdate,
+    Delivery,
+    ProjectForgotten,
+    ProjectUpdate,
+)
 from observatory.core.client_items import Snapshot
 
 Row = dict[str, Any]
@@ -15,7 +22,7 @@ class Mirror:
     """Rows by id, with the fields of `conversation_started` and `project_update` as they are now.
 
     A snapshot replaces everything. An update is merged shallowly: absent fields stay, null clears; one of an unknown id
-    is its beginning. Rows are replaced, never changed in place.
+    is its beginning; what was forgotten goes. Rows are replaced, never changed in place.
     """
 
     conversations: dict[str, Row] = attrs.field(factory=dict)
@@ -31,5 +38,9 @@ class Mirror:
                 self.conversations[item.id] = self.conversations.get(item.id, {}) | item.data
             case ProjectUpdate():
                 self.projects[item.id] = self.projects.get(item.id, {}) | item.data
+            case ConversationForgotten():
+                self.conversations.pop(item.id, None)
+            case ProjectForgotten():
+                self.projects.pop(item.id, None)
             case _:
                 pass

@@ -145,6 +145,13 @@ def test_an_update_of_something_unknown_is_its_beginning_and_other_events_change
     assert mirror == Mirror({"c1": CONVERSATION}, {})
 
 
+def test_what_the_user_had_forgotten_leaves_the_mirror() -> None:
+    mirror = Mirror({"c1": {"id": "c1"}, "c2": {"id": "c2"}}, {"p1": {"id": "p1"}, "p2": {"id": "p2"}})
+    for kind, key in (("conversation_forgotten", "c1"), ("project_forgotten", "p1"), ("project_forgotten", "unknown")):
+        mirror.take(typed(event(kind, {"id": key, "project_id": "p1"})))
+    assert (set(mirror.conversations), set(mirror.projects)) == ({"c2"}, {"p2"})
+
+
 def test_a_snapshot_replaces_everything() -> None:
     mirror = Mirror({"c0": {"id": "c0"}}, {"p0": {"id": "p0"}})
     mirror.take(Snapshot(({"id": "p1"},), ({"id": "c1"},), False, Position("e1", 7)))
