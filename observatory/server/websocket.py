@@ -59,7 +59,8 @@ class Connection:
     sender: Sender = attrs.field(init=False)
     session: Session = attrs.field(factory=Session)
     _close: Close | None = None
-    _last_words: bytes | None = None
+    _greeted: bool = False
+    _shutdown: bytes | None = None  # to be told after the hello
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -84,10 +85,15 @@ class Connection:
             self._close = Close(code, reason)
             self._reading.cancel()
 
-    def shut_down(self, reconnect_after_ms: int) -> None:
-        """Tell the client that the server ends, and close."""
-        self._last_words = replies.server_shutdown("restart", reconnect_after_ms, now_ms())
-        self.close_soon(CloseCode.RESTART, "server is going down")
+    def announce_shutdown(self, reconnect_after_ms: int) -> None:
+        """Tell the client that its close will follow; it is served until then. The hello comes first."""
+        self._shutdown = replies.server_shutdown("restart", reconnect_after_ms, now_ms())
+        if self._greeted:
+            self._reply(self._shutdown)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self.sender.abort()
 
     def fail(self) -> None:
         """Close after a defect of ours: this client pays with its connection, the others go on."""
@@ -117,8 +123,6 @@ class Connection:
             return await answer_close(ws, stream)
         close = self._close
         log.info("client.closing", client=self.client_id, code=int(close.code), reason=close.reason)
-        if self._last_words is not None:
-            self._reply(self._last_words)
         await stream.say_goodbye(close.code, close.reason)
         with trio.move_on_after(self.services.timing.close_timeout) as patience, suppress(ConnectionClosed):
             while True:  # requests that come now are too late (row 29)
@@ -182,6 +186,9 @@ class Connection:
             return protocol.Settled(self.session.topics, at.log.head if topics else None, payload)
 
         await self._settle(decide)
+        self._greeted = True
+        if self._shutdown is not None:
+            self._reply(self._shutdown)
 
     async def _settle(self, decide: Callable[[At], protocol.Settled]) -> None:
         """Have `decide` called between two messages; its reply is queued there too."""
