@@ -120,6 +120,11 @@ def ping(epoch: str, pos: int | None, sent: int, now_ms: int) -> bytes:
     return message("ping", {"timestamp": now_ms, "epoch": epoch, "pos": pos, "sent": sent}, now_ms)
 
 
+def resync(reason: Literal["gap", "epoch_changed"], log: LogPosition, now_ms: int) -> bytes:
+    """What follows the client's position cannot be given; `log` is the one in use now."""
+    return message("resync", {"reason": reason, **attrs.asdict(log)}, now_ms)
+
+
 def server_shutdown(reason: Literal["restart", "stop"], reconnect_after_ms: int, now_ms: int) -> bytes:
     """`reconnect_after_ms` counts from the close."""
     return message("server_shutdown", {"reason": reason, "reconnect_after_ms": reconnect_after_ms}, now_ms)

@@ -11,7 +11,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.router import At as AtTurn
-from actors.router import Decision, Place, Rejoin, Router, Unsubscribe
+from actors.router import Decision, Place, Rejoin, Reset, Router, Unsubscribe
 from actors.router import Subscribe as SubscribeTurn
 from actors.sender import Page, Sender
 from observatory.core import protocol, replies
@@ -266,18 +266,35 @@ class Connection:
         if self._failed:
             return None
         if after < events.position.oldest - 1:
-            self.close_soon(CloseCode.TOO_SLOW, "the log no longer holds what you missed")
+            self._stop_feeding(CloseCode.TOO_SLOW, "the log no longer holds what you missed")
             return None
         try:
             rows = await events.read(after, router.head)
         except StoreError as error:
-            log.warning("client.backlog_unreadable", client=self.client_id, error=str(error))
-            self.close_soon(CloseCode.HANDLER_FAILED, "the log cannot be read now")
+            log.warning("client.backlog_unreadable", client=self.client_id, after=after, error=str(error))
+            if error.retryable:
+                self._stop_feeding(CloseCode.HANDLER_FAILED, "the log cannot be read now")
+            else:
+                await self._resync()
             return None
         except Exception:
+            self.sender.cursor = None
             self.fail()
             return None
         return lambda: self._page(rows, after)
+
+    def _stop_feeding(self, code: CloseCode, reason: str) -> None:
+        self.sender.cursor = None
+        self.close_soon(code, reason)
+
+    async def _resync(self) -> None:
+        """The log has a hole (row 21). What was queued before it stays; a v1 client loses its position."""
+        self.sender.cursor = None
+        await self.services.router.post(Reset(self.sender, self.legacy, self._tell_gap))
+
+    def _tell_gap(self, place: Place) -> None:
+        at = self._at(place)
+        self._reply(replies.resync("gap", at.log, at.now_ms))
 
     def _page(self, rows: list[Stored], after: int) -> Page:
         held, where = {*self.session.topics, EVERYONE}, self.session.where
