@@ -23,7 +23,7 @@ from observatory.core.errors import StoreBusy, StoreError
 from observatory.core.events import Draft, Event, text_frame
 from observatory.core.forgetting import Removal, Target
 from observatory.core.ports import Commits
-from observatory.core.replies import message, rfc3339
+from observatory.core.replies import rfc3339, status_at_once
 from observatory.ingest.agenda import Agenda
 from observatory.ingest.books import Books
 from observatory.ingest.carried import Carried
@@ -374,7 +374,7 @@ class Ingest:
         """What is wrong with the log cannot be an event of it: the one status without a seq, and once per trouble."""
         self._health.set("store", "unavailable", trouble)
         if self._health.news:
-            frame = text_frame(message("system_status", self._health.tell(), self._wall_ms()))
+            frame = text_frame(status_at_once(self._health.tell(), self._wall_ms()))
             await self._router.post(Notify((topics.SYSTEM,), frame))
 
     async def _append(self, batch: Batch) -> tuple[Event, ...]:

@@ -123,6 +123,8 @@ class Connection:
             return await answer_close(ws, stream)
         close = self._close
         log.info("client.closing", client=self.client_id, code=int(close.code), reason=close.reason)
+        if self._shutdown is not None and not self._greeted:  # its moment came in the middle of its upgrade
+            self._reply(self._shutdown)
         await stream.say_goodbye(close.code, close.reason)
         with trio.move_on_after(self.services.timing.close_timeout) as patience, suppress(ConnectionClosed):
             while True:  # requests that come now are too late (row 29)

@@ -244,7 +244,7 @@ async def test_a_second_signal_closes_with_1001_who_waits_for_its_moment(tmp_pat
         assert not running.server.connections
 
 
-async def test_a_client_in_the_middle_of_its_upgrade_hears_of_the_end_after_its_hello(tmp_path: Path) -> None:
+async def test_a_client_in_the_middle_of_its_upgrade_hears_of_the_end_too(tmp_path: Path) -> None:
     async with serving(tmp_path) as running:
         raw = await running.socket()
         await raw.request()
@@ -254,7 +254,7 @@ async def test_a_client_in_the_middle_of_its_upgrade_hears_of_the_end_after_its_
             nursery.start_soon(running.server.shut_down, QUICK_PACE)
             assert (await raw.response())[0] == 101
             nursery.start_soon(witness.watch, raw)
-        assert witness.kinds == ["connection_established", "server_shutdown"]
+        assert witness.kinds[-1:] == ["server_shutdown"]
         assert witness.code == 1012
 
 
@@ -274,3 +274,18 @@ async def test_new_clients_are_refused_while_others_are_still_there(tmp_path: Pa
             status, headers, body = await late.response()
             assert (status, orjson.loads(body)["error"]["code"]) == (503, "DRAINING")
             assert 1 <= int(headers["retry-after"]) <= 10
+
+
+async def test_a_client_that_is_greeted_after_the_announcement_hears_of_the_end_after_its_hello(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        running.server.jitter = lambda low, high: high  # its moment is at the end of the window
+        raw = await running.socket()
+        await raw.request()
+        await running.until(lambda: bool(running.server.connections))
+        witness = Witness()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(running.server.shut_down, QUICK_PACE)
+            assert (await raw.response())[0] == 101
+            nursery.start_soon(witness.watch, raw)
+        assert witness.kinds == ["connection_established", "server_shutdown"]
+        assert witness.code == 1012

@@ -156,5 +156,6 @@ def test_a_long_reason_is_cut_to_what_a_control_frame_holds() -> None:
 async def test_the_kernel_gives_up_a_peer_that_acknowledges_nothing_for_30_seconds() -> None:
     ours, theirs = await pair()
     async with ours, theirs:
-        SocketTransport(ours)
+        transport = SocketTransport(ours)
         assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == USER_TIMEOUT_MS == 30_000
+        transport.close()
