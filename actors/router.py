@@ -112,10 +112,14 @@ class Reset:
 
 @attrs.frozen(eq=False)
 class Notify(Generic[T]):
-    """A frame without a place in the log, for the holders of its topics that have a position: not counted, not kept."""
+    """A frame without a place in the log, for the holders of its topics that have a position: not counted, not kept.
+
+    judge: what a filter says of it.
+    """
 
     topics: tuple[T, ...]
     data: bytes
+    judge: Callable[[Accepts], bool] | None = None
 
 
 @attrs.define(eq=False)
@@ -426,7 +430,7 @@ class Router(Generic[T]):
 
     def _notify(self, command: Notify[T]) -> None:
         for client in self._topics:
-            if self.reaches(client, command.topics):
+            if self.reaches(client, command.topics, command.judge):
                 client.reply_nowait(command.data)
 
     def _remember(self, messages: Sequence[Routed[T]]) -> None:

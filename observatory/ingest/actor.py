@@ -21,6 +21,7 @@ from observatory.core import topics
 from observatory.core.batch import Batch, FileState, SourceRow
 from observatory.core.errors import StoreBusy, StoreError
 from observatory.core.events import Draft, Event, text_frame
+from observatory.core.facts import facts_of
 from observatory.core.forgetting import Removal, Target
 from observatory.core.ports import Commits
 from observatory.core.replies import rfc3339, status_at_once
@@ -374,8 +375,9 @@ class Ingest:
         """What is wrong with the log cannot be an event of it: the one status without a seq, and once per trouble."""
         self._health.set("store", "unavailable", trouble)
         if self._health.news:
-            frame = text_frame(status_at_once(self._health.tell(), self._wall_ms()))
-            await self._router.post(Notify((topics.SYSTEM,), frame))
+            payload = status_at_once(self._health.tell(), self._wall_ms())
+            told = facts_of(payload)
+            await self._router.post(Notify((topics.SYSTEM,), text_frame(payload), lambda accepts: accepts(told)))
 
     async def _append(self, batch: Batch) -> tuple[Event, ...]:
         events: tuple[Event, ...] = ()

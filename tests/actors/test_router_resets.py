@@ -130,3 +130,17 @@ async def test_a_client_whose_backlog_has_a_hole_is_reset_by_it_and_goes_on(
     await settle()
     assert transport.taken == b"resync,2,3,"
     assert router.statistics().live == 1
+
+
+async def test_a_notice_passes_the_filter_of_its_holder(router: Router[str]) -> None:
+    picky, easy = FakeClient(), FakeClient()
+    for client, likes in ((picky, "b"), (easy, "a")):
+        await router.post(Subscribe(client, decided(likes)))
+    await router.post(Notify(("a",), b"notice,", lambda accepts: accepts("a")))
+    await settle()
+    assert (picky.taken, easy.taken) == (b"", b"notice,")
+
+
+def decided(likes: str) -> Callable[[Place], Decision[str]]:
+    """At the head, with a filter."""
+    return lambda place: Decision(frozenset({"a"}), place.head, lambda told: told == likes)
