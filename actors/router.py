@@ -28,6 +28,7 @@ class Client(Protocol):
     def offer_nowait(self, data: bytes, frames: int = 1, stamp: object = None) -> bool: ...
     def fall_behind(self, position: int) -> None: ...
     def go_live(self) -> None: ...
+    def reply_nowait(self, data: bytes) -> None: ...
 
 
 @attrs.frozen
@@ -97,6 +98,30 @@ class Expunge:
     positions: frozenset[int]  # nobody gets the messages there any more; their places stay
 
 
+@attrs.frozen(eq=False)
+class Reset:
+    """What a client still has to get cannot be given: it loses its position, or (`to_head`) goes on from the head.
+
+    on_reset: called at that turn, so that what it says stands before whatever follows.
+    """
+
+    client: Client
+    to_head: bool
+    on_reset: Callable[[Place], None]
+
+
+@attrs.frozen(eq=False)
+class Notify(Generic[T]):
+    """A frame without a place in the log, for the holders of its topics that have a position: not counted, not kept.
+
+    judge: what a filter says of it.
+    """
+
+    topics: tuple[T, ...]
+    data: bytes
+    judge: Callable[[Accepts], bool] | None = None
+
+
 @attrs.define(eq=False)
 class Publish(Generic[T]):
     """Messages in rising order of position; what one client gets of them is offered as one chunk.
@@ -112,7 +137,7 @@ class Publish(Generic[T]):
     done: trio.Event = attrs.field(factory=trio.Event)
 
 
-Command = Subscribe[T] | Unsubscribe | Rejoin | At | Expunge | Publish[T]
+Command = Subscribe[T] | Unsubscribe | Rejoin | Reset | At | Expunge | Notify[T] | Publish[T]
 
 
 @attrs.frozen
@@ -212,6 +237,10 @@ class Router(Generic[T]):
                 command.call(self._place(command.client))
             case Expunge(positions):
                 self._expunge(positions)
+            case Reset():
+                self._reset(command)
+            case Notify():
+                self._notify(command)
             case _:
                 assert_never(command)
         return True
@@ -295,6 +324,17 @@ class Router(Generic[T]):
             return [message.data for message in met]
         verdicts = [self._audience.passes(accepts, message) for message in met]
         return None if None in verdicts else [message.data for message, yes in zip(met, verdicts, strict=True) if yes]
+
+    def _reset(self, command: Reset) -> None:
+        client = command.client
+        if client not in self._topics:
+            return
+        if client in self._live:
+            self._leave(client)
+        client.cursor = None
+        if command.to_head:
+            self._enter(client)
+        command.on_reset(self._place(client))
 
     def _since(self, position: int) -> list[Routed[T]] | None:
         """The messages after `position` if all of them are still at hand."""
@@ -387,6 +427,11 @@ class Router(Generic[T]):
                 self._audience.forget(message.position)
                 self._recent_bytes -= len(message.data)
                 self._recent[at] = Routed(message.position, (), b"")
+
+    def _notify(self, command: Notify[T]) -> None:
+        for client in self._topics:
+            if self.reaches(client, command.topics, command.judge):
+                client.reply_nowait(command.data)
 
     def _remember(self, messages: Sequence[Routed[T]]) -> None:
         for message in messages:

@@ -54,7 +54,7 @@ class Backlog(Protocol):
     async def read(self, after: int) -> Callable[[], Page] | None:
         """Fetch what follows `after`; the call that makes the Page filters it, without a suspension point.
 
-        None: what follows is gone; the client gets no more events, and whoever implements this closes it.
+        None: what follows cannot be had; whoever implements this has taken the Sender's cursor away, and does the rest.
         """
         ...
 
@@ -310,10 +310,7 @@ class Sender:
             await self._backlog.rejoin(cursor)
             return
         select = await self._backlog.read(cursor)
-        if not self._open:
-            return
-        if select is None:
-            self.cursor = None
+        if select is None or not self._open:
             return
         page = select()
         self.cursor, self._near_head = page.position, page.at_head

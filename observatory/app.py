@@ -12,6 +12,7 @@ import trio
 
 from actors.sender import OutboxLimits
 from observatory.config import Config
+from observatory.core.drain import Pace
 from observatory.core.handshake import LOOPBACK_NAMES, Policy
 from observatory.core.replies import Timing
 from observatory.monitor import FileMonitor
@@ -80,7 +81,8 @@ def make_manager(config: Config, monitor: FileMonitor, max_clients: int) -> Conn
     )
     outbox = OutboxLimits(config.outbox_frames, config.outbox_bytes, config.stall_seconds)
     timing = Timing(ping_interval=config.ping_seconds)
-    return ConnectionManager(monitor, policy=policy, outbox=outbox, timing=timing, max_clients=max_clients)
+    pace = Pace(config.drain_seconds, config.drain_rate, config.shutdown_seconds)
+    return ConnectionManager(monitor, policy=policy, outbox=outbox, timing=timing, max_clients=max_clients, pace=pace)
 
 
 @attrs.define
@@ -108,15 +110,18 @@ class Node:
             nursery.cancel_scope.cancel()
 
     async def _until_told_to_stop(self, signals: AsyncIterator[int]) -> None:
-        """The first signal ends in order, a second one at once."""
+        """The first signal ends in order, all parts running until the last client is gone; a second one at once."""
         async for number in signals:
             log.info("server.stopping", signal=signal.Signals(number).name, clients=self._manager.client_count)
             break
         async with trio.open_nursery() as ending:
             ending.start_soon(self._end, ending.cancel_scope)
-            async for _ in signals:
+            async for number in signals:
+                log.info("server.hurried", signal=signal.Signals(number).name, clients=self._manager.client_count)
                 ending.cancel_scope.cancel()
+        if self._manager.client_count:
+            await self._manager.close_now()
 
     async def _end(self, scope: trio.CancelScope) -> None:
-        await self._manager.shut_down(self._config.shutdown_seconds)
+        await self._manager.shut_down()
         scope.cancel()

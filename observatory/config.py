@@ -123,7 +123,9 @@ SETTINGS = (
     Setting("event_retention_bytes", _whole(1024, 2**53), 1024**3, "Bytes of events that can be replayed."),
     Setting("slow_event_seconds", _seconds, 0.05, "An event slower than this, end to end, gets a log line."),
     Setting("trace_window_seconds", _seconds, 10.0, "Time that one latency.window log line covers."),
-    Setting("shutdown_seconds", _seconds, 5.0, "Time for clients to be told goodbye at the end."),
+    Setting("drain_seconds", _seconds, 30.0, "Longest time over which closes are spread at the end."),
+    Setting("drain_rate", _whole(1, 1_000_000), 500, "Closes a second at the end; they take at least a second."),
+    Setting("shutdown_seconds", _seconds, 5.0, "Time after the last planned close until what remains is reset."),
 )  # fmt: skip
 
 
@@ -152,6 +154,8 @@ class Config:
     event_retention_bytes: int
     slow_event_seconds: float
     trace_window_seconds: float
+    drain_seconds: float
+    drain_rate: int
     shutdown_seconds: float
 
 

@@ -72,16 +72,26 @@ class Server:
         """End it by SIGTERM. Fails when it does not end in order."""
         assert await self._end(signal.SIGTERM) == 0, self.stderr
 
-    async def _end(self, number: signal.Signals) -> int:
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send it a signal, and do not wait."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for its end, which something else has brought about; its exit code."""
+        return await self._end(None)
+
+    async def _end(self, number: signal.Signals | None) -> int:
         process, self._process, self.url = self._process, None, ""
         assert process is not None
         try:
             with trio.move_on_after(STOP_SECONDS):
-                process.send_signal(number)
+                if number is not None:
+                    process.send_signal(number)
                 return await process.wait()
         finally:
             await _bury(process)
-        raise AssertionError(f"the server did not end after {number.name}:\n{self.stderr}")
+        raise AssertionError(f"the server did not end after {number}:\n{self.stderr}")
 
     async def _ready_url(self) -> str:
         assert self._process is not None

@@ -35,6 +35,8 @@ SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "event_retention_bytes": ("2048", 2048, ("0",)),
     "slow_event_seconds": ("0.1", 0.1, ("0",)),
     "trace_window_seconds": ("1", 1.0, ("0",)),
+    "drain_seconds": ("1", 1.0, ("0",)),
+    "drain_rate": ("50", 50, ("0",)),
     "shutdown_seconds": ("1", 1.0, ("0",)),
 }
 NAMES = [setting.name for setting in SETTINGS]

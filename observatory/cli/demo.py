@@ -33,6 +33,7 @@ from observatory.telemetry import logs
 MOST_BYTES = 512 * 1024 * 1024  # of made-up lines: three days at speed 1, four minutes at speed 1,000
 EVENT_BYTES = 128 * 1024 * 1024  # of the log, so that an endless demo does not fill the disk
 SLOW_SECONDS = 60.0  # server, writer and watcher share one process: their queueing is no news
+DRAIN_SECONDS = 0.1  # few watch, and whoever ends a demo waits for its farewell
 STILL_SECONDS = 1.0  # nothing new for so long: a replay has been taken in
 GOODBYE_SECONDS = 2.0  # for the last lines to be shown
 
@@ -54,7 +55,8 @@ def run(options: Options) -> None:
     files = _files(options)
     with _ended_by_any_signal(), _places(options.root) as (root, data_dir):
         config = load({"roots": (str(root),), "data_dir": data_dir, "port": options.port,
-                       "event_retention_bytes": EVENT_BYTES, "slow_event_seconds": SLOW_SECONDS})  # fmt: skip
+                       "event_retention_bytes": EVENT_BYTES, "slow_event_seconds": SLOW_SECONDS,
+                       "drain_seconds": DRAIN_SECONDS})  # fmt: skip
         sink = logs.configure(logs.format_for(sys.stderr), sys.stderr, "warning").sink
         try:
             demo = Demo(config, options, files)

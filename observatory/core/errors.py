@@ -4,6 +4,7 @@ ObservatoryError
 ├── UsageError        the user's mistake; ends in one line and exit code 2
 ├── WorldError        disk, network, another process; ends in one line and exit code 1
 │   ├── StoreError    the event log cannot be opened, read or written
+│   │   └── StoreBusy another program has it locked
 │   └── Unreachable   no server answers
 ├── NotBroadcast      a message that was sent to nobody
 └── RequestError      a client's bad request; becomes an error reply
@@ -34,6 +35,10 @@ class WorldError(ObservatoryError):
 
 class StoreError(WorldError):
     """The event log cannot be opened, read or written."""
+
+
+class StoreBusy(StoreError):
+    """Another program has the event log locked, which as a rule is over in a moment."""
 
 
 class Unreachable(WorldError):

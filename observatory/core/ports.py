@@ -34,7 +34,10 @@ class EventSource(Protocol):
         ...
 
     async def read(self, after: int, upto: int) -> list[Stored]:
-        """A page of events with after < seq ≤ upto, ascending, without a gap; empty when there is none."""
+        """A page of events with after < seq ≤ upto, ascending, without a gap; empty when they have been trimmed.
+
+        Raises StoreError: retryable, or for good: the log cannot give what follows `after`.
+        """
         ...
 
     async def snapshot(self, limit: int) -> dict[str, Any]:

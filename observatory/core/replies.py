@@ -13,6 +13,7 @@ from observatory.core.requests import RequestId
 from observatory.core.where import Where
 
 PROTOCOL = "observatory.v1"
+STATUS = "system_status"
 State = Literal["idle", "live", "behind"]
 
 
@@ -118,6 +119,16 @@ def pong(re: RequestId, timestamp: object, has_timestamp: bool, now_ms: int) -> 
 def ping(epoch: str, pos: int | None, sent: int, now_ms: int) -> bytes:
     """`sent`: event frames put before this one on this connection; with an equal own count a client holds all ≤ pos."""
     return message("ping", {"timestamp": now_ms, "epoch": epoch, "pos": pos, "sent": sent}, now_ms)
+
+
+def resync(reason: Literal["gap", "epoch_changed"], log: LogPosition, now_ms: int) -> bytes:
+    """What follows the client's position cannot be given; `log` is the one in use now."""
+    return message("resync", {"reason": reason, **attrs.asdict(log)}, now_ms)
+
+
+def status_at_once(health: dict[str, Any], now_ms: int) -> bytes:
+    """The one event that may come without a place in the log: the log cannot be written."""
+    return message(STATUS, health, now_ms)
 
 
 def server_shutdown(reason: Literal["restart", "stop"], reconnect_after_ms: int, now_ms: int) -> bytes:

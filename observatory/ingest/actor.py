@@ -15,15 +15,16 @@ import attrs
 import structlog
 import trio
 
-from actors.router import Router
+from actors.router import Notify, Router
 from actors.watcher import Change, FileChanged, FileGone, RootScanned, WatchHealthy, WatchTrouble
 from observatory.core import topics
 from observatory.core.batch import Batch, FileState, SourceRow
-from observatory.core.errors import StoreError
-from observatory.core.events import Draft, Event
+from observatory.core.errors import StoreBusy, StoreError
+from observatory.core.events import Draft, Event, text_frame
+from observatory.core.facts import facts_of
 from observatory.core.forgetting import Removal, Target
 from observatory.core.ports import Commits
-from observatory.core.replies import rfc3339
+from observatory.core.replies import rfc3339, status_at_once
 from observatory.ingest.agenda import Agenda
 from observatory.ingest.books import Books
 from observatory.ingest.carried import Carried
@@ -44,7 +45,7 @@ BOOKS_DELAY = 0.005  # seconds: a record is pushed at once, what follows from it
 PENDING_ENTRIES = 256  # entries that may wait for the books while lines keep coming
 ROWS_A_SCAN = 500  # new source rows committed at once
 RETRY_SECONDS = (0.05, 1.0)  # first and longest pause before a failed commit is tried again
-DEGRADED_AFTER = 5.0  # seconds of failed commits before the store counts as unavailable
+BUSY_FOR = 5.0  # seconds for which another program's lock is no trouble yet
 
 
 class Ingest:
@@ -355,13 +356,13 @@ class Ingest:
             try:
                 events = await self._append(batch)
             except StoreError as error:
-                if not error.retryable:
-                    raise
                 if failing_since is None:
                     failing_since = trio.current_time()
                     log.error("log.not_written", error=str(error))
-                if trio.current_time() - failing_since >= DEGRADED_AFTER:
-                    self._health.set("store", "unavailable", str(error))
+                if not isinstance(error, StoreBusy) or trio.current_time() - failing_since >= BUSY_FOR:
+                    await self._tell_at_once(str(error))
+                if not error.retryable:
+                    raise
                 await trio.sleep(pause)
                 pause = min(RETRY_SECONDS[1], pause * 2)
                 continue
@@ -369,6 +370,14 @@ class Ingest:
                 log.info("log.written_again", seconds=round(trio.current_time() - failing_since, 3))
                 self._health.set("store", "ok", None)
             return events
+
+    async def _tell_at_once(self, trouble: str) -> None:
+        """What is wrong with the log cannot be an event of it: the one status without a seq, and once per trouble."""
+        self._health.set("store", "unavailable", trouble)
+        if self._health.news:
+            payload = status_at_once(self._health.tell(), self._wall_ms())
+            told = facts_of(payload)
+            await self._router.post(Notify((topics.SYSTEM,), text_frame(payload), lambda accepts: accepts(told)))
 
     async def _append(self, batch: Batch) -> tuple[Event, ...]:
         events: tuple[Event, ...] = ()

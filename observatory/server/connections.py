@@ -18,6 +18,7 @@ from actors.sender import OutboxLimits
 from observatory.core.batch import Batch
 from observatory.core.broadcast import MAX_BYTES, BroadcastResult, Failure, Unfit, prepare, topics_of
 from observatory.core.contracts import ConversationData, FileEvent
+from observatory.core.drain import Pace
 from observatory.core.errors import StoreError, UsageError
 from observatory.core.events import encode, text_frame
 from observatory.core.facts import facts_of
@@ -30,7 +31,6 @@ from observatory.server.websocket import Connection, Services
 
 log = structlog.get_logger()
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-GOODBYE_SECONDS = 5.0
 Judge = Callable[[Filter], bool]  # what a filter says of a message
 
 
@@ -71,6 +71,7 @@ class ConnectionManager:
 
     Args: outbox: what may wait for one client before it is fed from the log. max_clients: each takes a descriptor, and
           the process's limit of those is the embedder's to raise. max_message_bytes: of one broadcast.
+          pace: how fast clients are sent away at the end.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class ConnectionManager:
         timing: Timing | None = None,
         max_clients: int = 10_000,
         max_message_bytes: int = MAX_BYTES,
+        pace: Pace | None = None,
         jitter: Callable[[int, int], int] = random.randint,
     ) -> None:
         outbox = outbox or OutboxLimits()
@@ -90,13 +92,15 @@ class ConnectionManager:
         self._feed = feed
         self._max_message_bytes = max_message_bytes
         self._broadcasts = Broadcasts()
+        self._pace = pace or Pace()
         self._server = WebSocketServer(services, policy or Policy(), outbox, max_clients, feed.on_written, jitter)
 
     # -- serving -------------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
     async def serving(self, host: str = "127.0.0.1", port: int = 8765) -> AsyncIterator[str]:
-        """Accept clients while the block runs; yields the URL. At its end they are told when to come back.
+        """Accept clients while the block runs; yields the URL. At its end they are closed one by one (docs/protocol.md,
+        Going down), which takes up to the pace's longest and its grace; without clients it takes no time.
 
         Raises: WorldError: the port cannot be had. UsageError: an address that others could reach; see docs/library.md.
         """
@@ -112,16 +116,20 @@ class ConnectionManager:
             finally:
                 self._feed.announce(None)
                 with trio.CancelScope(shield=True):
-                    await self.shut_down(GOODBYE_SECONDS)
+                    await self.shut_down()
                 nursery.cancel_scope.cancel()
 
     async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Accept clients until cancelled."""
         await self._server.serve(listeners)
 
-    async def shut_down(self, seconds: float) -> None:
-        """Say goodbye to all clients; what is not gone in time is left to the cancellation that follows."""
-        await self._server.shut_down(seconds)
+    async def shut_down(self) -> None:
+        """Refuse new clients, tell the others, and close each at its moment; returns when all are gone."""
+        await self._server.shut_down(self._pace)
+
+    async def close_now(self) -> None:
+        """Close all clients within a second; for when `shut_down` takes too long and was cancelled."""
+        await self._server.close_now()
 
     # -- broadcasting --------------------------------------------------------------------------------------------------
 
@@ -211,6 +219,7 @@ class ConnectionManager:
                 "outbox_frames": sum(s.queued_frames for s in queued),
                 "outbox_bytes": sum(s.queued_bytes for s in queued),
                 "replies_waiting": sum(s.queued_replies for s in queued),
+                "drain_remaining": len(queued) if self._server.draining else 0,
             },
             "counters": {
                 "accepted": counters.accepted,

@@ -12,18 +12,18 @@ from trio_websocket import WebSocketConnection
 
 from actors.sender import OutboxLimits
 from observatory.core.closing import CloseCode
+from observatory.core.drain import Pace, plan
 from observatory.core.errors import WorldError
 from observatory.core.handshake import Accepted, Head, Policy, Refused, check
 from observatory.core.replies import PROTOCOL
 from observatory.core.topics import LEGACY_TOPICS
-from observatory.server import upgrade
+from observatory.server import drain, upgrade
 from observatory.server.transport import ControlStream
 from observatory.server.websocket import Connection, Services
 from observatory.server.wire import ABNORMAL, put_together
 
 log = structlog.get_logger()
 BACKLOG = 4096  # connections the kernel holds until they are accepted: a whole team reconnecting at once
-SHUTDOWN_RECONNECT_MS = (500, 6000)
 
 
 @attrs.define
@@ -39,7 +39,7 @@ class Counters:
 
 @attrs.define(eq=False)
 class WebSocketServer:
-    """Accepts clients on one port. `serve` runs until cancelled; `shut_down` says goodbye to all."""
+    """Accepts clients on one port. `serve` runs until cancelled; `shut_down` says goodbye to all, by and by."""
 
     services: Services
     policy: Policy
@@ -52,21 +52,30 @@ class WebSocketServer:
     draining: bool = False
     _ids: Any = attrs.field(factory=lambda: count(1))
     _open: int = 0
-    _all_gone: trio.Event = attrs.field(factory=trio.Event)
+    _someone_left: trio.Event = attrs.field(factory=trio.Event)
 
     async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Serve clients until cancelled."""
         await trio.serve_listeners(self._firewall, listeners)
 
-    async def shut_down(self, seconds: float) -> None:
-        """Close every connection with 1012; those that do not end in time are left to the cancellation that follows."""
+    async def shut_down(self, pace: Pace) -> None:
+        """Refuse new clients, and close every connection with 1012 at a moment of its own; returns when all are gone.
+
+        Cancelled, it leaves those that are still there to `close_now`.
+        """
         self.draining = True
-        for connection in tuple(self.connections):
-            connection.shut_down(self.jitter(*SHUTDOWN_RECONNECT_MS))
-        with trio.move_on_after(seconds):
-            while self.connections:
-                self._all_gone = trio.Event()
-                await self._all_gone.wait()
+        if self.connections:
+            drawn = plan(len(self.connections), pace, self.jitter)
+            await drain.drain(self.connections, drawn, pace.grace, self._wait_until_empty)
+
+    async def close_now(self) -> None:
+        """Close every connection with 1001 at once; what is not gone in a moment is reset."""
+        self.draining = True
+        await drain.close_now(self.connections, self._wait_until_empty)
+
+    async def _wait_until_empty(self) -> None:
+        while self.connections:
+            await self._someone_left.wait()
 
     async def _firewall(self, stream: trio.SocketStream) -> None:
         """Nothing a client does may leave its own task."""
@@ -107,8 +116,6 @@ class WebSocketServer:
         topics = (accepted.topics or LEGACY_TOPICS) if accepted.legacy else accepted.topics
 
         async def converse(ws: WebSocketConnection, control: ControlStream) -> int:
-            if self.draining:
-                connection.close_soon(CloseCode.RESTART, "server is going down")
             return await connection.serve(ws, control, topics)
 
         self.counters.accepted += 1
@@ -118,7 +125,8 @@ class WebSocketServer:
         finally:
             wire.close()
             del self.connections[connection]
-            self._all_gone.set()
+            self._someone_left.set()
+            self._someone_left = trio.Event()
         self._count_end(connection, code)
 
     def _count_end(self, connection: Connection, code: int) -> None:

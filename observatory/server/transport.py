@@ -11,6 +11,7 @@ from observatory.core.closing import CloseCode
 
 CLOSE_FRAME = 0x88  # first byte of a final close frame
 MAX_REASON = 123  # a control frame's payload is at most 125 bytes, and the code takes two
+USER_TIMEOUT_MS = 30_000  # what was sent and nobody acknowledges for so long: the kernel gives the connection up
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a time of 0: closing sends RST
 
 
@@ -25,6 +26,8 @@ class SocketTransport:
         self._stream = stream
         self._socket = socket.socket(fileno=stream.socket.fileno())  # the same descriptor; trio closes it
         self._socket.setblocking(False)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         self.try_send: Callable[[bytes | memoryview], int] = self._socket.send
 
     async def wait_writable(self) -> None:

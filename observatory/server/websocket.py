@@ -11,7 +11,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.router import At as AtTurn
-from actors.router import Decision, Place, Rejoin, Router, Unsubscribe
+from actors.router import Decision, Place, Rejoin, Reset, Router, Unsubscribe
 from actors.router import Subscribe as SubscribeTurn
 from actors.sender import Page, Sender
 from observatory.core import protocol, replies
@@ -59,7 +59,8 @@ class Connection:
     sender: Sender = attrs.field(init=False)
     session: Session = attrs.field(factory=Session)
     _close: Close | None = None
-    _last_words: bytes | None = None
+    _greeted: bool = False
+    _shutdown: bytes | None = None  # to be told after the hello
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -84,10 +85,15 @@ class Connection:
             self._close = Close(code, reason)
             self._reading.cancel()
 
-    def shut_down(self, reconnect_after_ms: int) -> None:
-        """Tell the client that the server ends, and close."""
-        self._last_words = replies.server_shutdown("restart", reconnect_after_ms, now_ms())
-        self.close_soon(CloseCode.RESTART, "server is going down")
+    def announce_shutdown(self, reconnect_after_ms: int) -> None:
+        """Tell the client that its close will follow; it is served until then. The hello comes first."""
+        self._shutdown = replies.server_shutdown("restart", reconnect_after_ms, now_ms())
+        if self._greeted:
+            self._reply(self._shutdown)
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        self.sender.abort()
 
     def fail(self) -> None:
         """Close after a defect of ours: this client pays with its connection, the others go on."""
@@ -117,8 +123,8 @@ class Connection:
             return await answer_close(ws, stream)
         close = self._close
         log.info("client.closing", client=self.client_id, code=int(close.code), reason=close.reason)
-        if self._last_words is not None:
-            self._reply(self._last_words)
+        if self._shutdown is not None and not self._greeted:  # its moment came in the middle of its upgrade
+            self._reply(self._shutdown)
         await stream.say_goodbye(close.code, close.reason)
         with trio.move_on_after(self.services.timing.close_timeout) as patience, suppress(ConnectionClosed):
             while True:  # requests that come now are too late (row 29)
@@ -182,6 +188,9 @@ class Connection:
             return protocol.Settled(self.session.topics, at.log.head if topics else None, payload)
 
         await self._settle(decide)
+        self._greeted = True
+        if self._shutdown is not None:
+            self._reply(self._shutdown)
 
     async def _settle(self, decide: Callable[[At], protocol.Settled]) -> None:
         """Have `decide` called between two messages; its reply is queued there too."""
@@ -259,18 +268,35 @@ class Connection:
         if self._failed:
             return None
         if after < events.position.oldest - 1:
-            self.close_soon(CloseCode.TOO_SLOW, "the log no longer holds what you missed")
+            self._stop_feeding(CloseCode.TOO_SLOW, "the log no longer holds what you missed")
             return None
         try:
             rows = await events.read(after, router.head)
         except StoreError as error:
-            log.warning("client.backlog_unreadable", client=self.client_id, error=str(error))
-            self.close_soon(CloseCode.HANDLER_FAILED, "the log cannot be read now")
+            log.warning("client.backlog_unreadable", client=self.client_id, after=after, error=str(error))
+            if error.retryable:
+                self._stop_feeding(CloseCode.HANDLER_FAILED, "the log cannot be read now")
+            else:
+                await self._resync()
             return None
         except Exception:
+            self.sender.cursor = None
             self.fail()
             return None
         return lambda: self._page(rows, after)
+
+    def _stop_feeding(self, code: CloseCode, reason: str) -> None:
+        self.sender.cursor = None
+        self.close_soon(code, reason)
+
+    async def _resync(self) -> None:
+        """The log has a hole (row 21). What was queued before it stays; a v1 client loses its position."""
+        self.sender.cursor = None
+        await self.services.router.post(Reset(self.sender, self.legacy, self._tell_gap))
+
+    def _tell_gap(self, place: Place) -> None:
+        at = self._at(place)
+        self._reply(replies.resync("gap", at.log, at.now_ms))
 
     def _page(self, rows: list[Stored], after: int) -> Page:
         held, where = {*self.session.topics, EVERYONE}, self.session.where

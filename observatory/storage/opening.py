@@ -12,7 +12,7 @@ from pathlib import Path
 
 import attrs
 
-from observatory.core.errors import StoreError
+from observatory.core.errors import StoreBusy, StoreError
 
 DATABASE = "observatory.db"
 LOCK = "server.json"  # held by flock while a process writes the directory; holds its pid and URL
@@ -62,7 +62,8 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
     """A database error as one line with its cure."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     what, cure = _CURES.get(code, (f"failed ({error})", "see docs/operations.md, The data directory"))
-    return StoreError(f"{path} {what}", cure, code in PASSING)
+    kind = StoreBusy if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) else StoreError
+    return kind(f"{path} {what}", cure, code in PASSING)
 
 
 @contextmanager

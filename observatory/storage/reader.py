@@ -11,6 +11,7 @@ import orjson
 import trio
 
 from observatory.core.conversation import Conversation, changes
+from observatory.core.errors import StoreError
 from observatory.core.events import LogPosition
 from observatory.core.ports import Stored
 from observatory.core.project import Project, update
@@ -44,8 +45,15 @@ class LogReader:
         return self._log.position
 
     async def read(self, after: int, upto: int) -> list[Stored]:
-        """A page of events with after < seq ≤ upto, ascending, without a gap. Raises StoreError."""
-        return await self._in_thread(lambda: self._page(after, upto))
+        """A page of events with after < seq ≤ upto, ascending, without a gap; empty when they have been trimmed.
+
+        Raises StoreError; one that is not retryable when what follows `after` is damaged, or is not there.
+        """
+        page = await self._in_thread(lambda: self._page(after, upto))
+        now = self.position
+        if not page and now.oldest - 1 <= after < min(upto, now.head):
+            raise StoreError(f"{self._path} has lost the events after seq {after}", "see docs/operations.md, Damage")
+        return page
 
     async def snapshot(self, limit: int) -> dict[str, Any]:
         """Projects and conversations, latest activity first, with their position. Raises StoreError."""
@@ -63,13 +71,17 @@ class LogReader:
         query = "SELECT seq, topics, payload FROM events WHERE seq > ? AND seq <= ? ORDER BY seq LIMIT ?"
         page: list[Stored] = []
         size = 0
-        for seq, topics, payload in self._db.execute(query, (after, upto, PAGE_EVENTS)):
-            size += len(payload)
-            if page and size > PAGE_BYTES:
-                break
-            leaving = payload if self._leaving is None else self._leaving(payload)
-            page.append(Stored(seq, frozenset(topics.split(" ")), leaving))
-        return page if not page or page[0].seq == after + 1 else []  # trimmed meanwhile: never skip a seq
+        try:
+            for seq, topics, payload in self._db.execute(query, (after, upto, PAGE_EVENTS)):
+                size += len(payload)
+                if seq != after + 1 + len(page) or (page and size > PAGE_BYTES):
+                    break  # full; or trimmed meanwhile, or lost: never skip a seq
+                leaving = payload if self._leaving is None else self._leaving(payload)
+                page.append(Stored(seq, frozenset(topics.split(" ")), leaving))
+        except sqlite3.Error:
+            if not page:
+                raise
+        return page  # up to what cannot be read: the next one begins there
 
     def _snapshot(self, limit: int) -> dict[str, Any]:
         rows, seq = _rows(self._db, limit)

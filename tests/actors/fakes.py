@@ -67,6 +67,8 @@ class ListBacklog:
         self.reads += 1
         await trio.lowlevel.checkpoint()
         if self.gone:
+            assert self.sender is not None
+            self.sender.cursor = None
             return None
         head = self.router.head if self.router else len(self.entries)
         rows = self.entries[after : min(after + self.page, head)]

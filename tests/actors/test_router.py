@@ -45,6 +45,9 @@ class FakeClient:
             self.chunks.append((data, frames))
         return not self.refuses
 
+    def reply_nowait(self, data: bytes) -> None:
+        self.chunks.append((data, 0))
+
     def fall_behind(self, position: int) -> None:
         self.cursor = position
 

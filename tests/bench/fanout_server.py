@@ -38,7 +38,6 @@ from tests.bench.sampling import Samples
 KIND = "message_added"
 TOPICS = of_conversation("9c1f0c1e-bench", "p-bench")
 MAX_CLIENTS = 100_000
-GOODBYE_SECONDS = 2.0
 PROFILE = "profile.txt"  # in the data directory
 
 
@@ -103,7 +102,7 @@ async def main(port: int, data_dir: Path, profile: bool) -> Samples:
         gc.collect()
         gc.freeze()
         samples = await follow_orders(parts, profile)
-        await parts.server.shut_down(GOODBYE_SECONDS)
+        await parts.server.close_now()
         nursery.cancel_scope.cancel()
     return samples
 

@@ -73,5 +73,10 @@ def test_the_shutdown_tells_when_to_come_back() -> None:
     assert data == {"reason": "restart", "reconnect_after_ms": 2713}
 
 
+def test_a_resync_tells_where_the_log_is_now() -> None:
+    data = orjson.loads(replies.resync("gap", LogPosition("m8t1aa", 12, 3), NOW))["data"]
+    assert data == {"reason": "gap", "epoch": "m8t1aa", "head": 12, "oldest": 3}
+
+
 def test_times_have_milliseconds_and_a_z() -> None:
     assert replies.rfc3339(NOW + 7) == "2026-11-22T21:00:00.007Z"

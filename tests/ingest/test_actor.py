@@ -3,30 +3,47 @@
 from itertools import pairwise
 from pathlib import Path
 
+import orjson
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.router import Router
+from actors.router import Decision, Router, Subscribe
 from actors.watcher import FileChanged, FileSeen, FileStat, FileWatcher, RootScanned, WatchHealthy, WatchTrouble
-from observatory.core.errors import StoreError
+from observatory.core.errors import StoreBusy, StoreError
 from observatory.core.identity import is_transcript
 from observatory.core.topics import EVERYONE
 from observatory.ingest import actor
-from observatory.ingest.actor import DEGRADED_AFTER, RETRY_SECONDS, Ingest
+from observatory.ingest.actor import BUSY_FOR, RETRY_SECONDS, Ingest
 from observatory.server.websocket import now_ms
 from observatory.storage.committer import Committer
 from observatory.storage.log import EventLog, Retention
+from tests.actors.test_router import FakeClient
 from tests.ingest.stage import Stage, Told, of, prompt, reply, texts, types
 from tests.oracle import read_log
 
 FULL = StoreError("the disk is full", "free some space", retryable=True)
+LOCKED = StoreBusy("the log is locked", "wait", retryable=True)
+
+
+async def holder_of_system(stage: Stage) -> FakeClient:
+    """A live client of the stage's Router."""
+    client = FakeClient()
+    await stage.ingest._router.post(Subscribe(client, lambda place: Decision(frozenset({"system"}), place.head)))
+    return client
+
+
+def statuses(client: FakeClient) -> list[tuple[str, bool]]:
+    """What it was told of the service's health, and whether as an event of the log."""
+    told = [orjson.loads(data[data.index(b"{") :]) for data, _ in client.chunks]
+    assert [frames for _, frames in client.chunks] == [int("seq" in one) for one in told]  # only events are counted
+    return [(one["data"]["service_status"], "seq" in one) for one in told]
 
 
 async def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost(stage: Stage, autojump_clock: MockClock) -> None:
     async with stage.running():
         await stage.append("a.jsonl", prompt(1))
-        stage.commits.errors = [FULL] * 6
+        stage.commits.errors = [LOCKED] * 6
         begun = trio.current_time()
         await stage.append("a.jsonl", prompt(2))
         stage.write("a.jsonl", prompt(3))
@@ -41,20 +58,48 @@ async def test_a_commit_that_fails_is_tried_again_and_nothing_is_lost(stage: Sta
         assert of(told, "system_status") == []
 
 
-async def test_a_store_that_stays_away_is_told_of_when_it_is_back(stage: Stage, autojump_clock: MockClock) -> None:
+async def test_a_full_disk_is_told_at_once_without_a_seq_and_its_end_as_an_event(
+    stage: Stage, autojump_clock: MockClock
+) -> None:
     async with stage.running():
         await stage.append("a.jsonl", prompt(1))
+        client = await holder_of_system(stage)
         stage.commits.errors = [FULL] * 100
         await stage.append("a.jsonl", prompt(2))
-        await trio.sleep(DEGRADED_AFTER + 2 * RETRY_SECONDS[1])
+        assert statuses(client) == [("unavailable", False)]
         (part,) = stage.ingest.components()
         assert (part["component_name"], part["status"]) == ("store", "unavailable")
         assert part["details"] == "the disk is full: free some space"
+        await trio.sleep(20)
+        assert statuses(client) == [("unavailable", False)]  # once
         stage.commits.errors.clear()
         await trio.sleep(5)
         told = stage.told()
         assert texts(told) == ["do it 2"]
-        assert of(told, "system_status")[-1]["service_status"] == "ok"
+        assert [one["service_status"] for one in of(told, "system_status")] == ["ok"]
+        assert statuses(client) == [("unavailable", False), ("ok", True)]
+
+
+async def test_a_lock_of_another_program_is_told_after_a_while(stage: Stage, autojump_clock: MockClock) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        client = await holder_of_system(stage)
+        stage.commits.errors = [LOCKED] * 100
+        await stage.append("a.jsonl", prompt(2))
+        await trio.sleep(BUSY_FOR - 1)
+        assert (statuses(client), stage.ingest.components()) == ([], [])
+        await trio.sleep(1 + 2 * RETRY_SECONDS[1])
+        assert statuses(client) == [("unavailable", False)]
+
+
+async def test_trouble_that_changes_is_told_again(stage: Stage, autojump_clock: MockClock) -> None:
+    async with stage.running():
+        await stage.append("a.jsonl", prompt(1))
+        client = await holder_of_system(stage)
+        stage.commits.errors = [FULL, FULL, StoreError("it is read-only", retryable=True), FULL]
+        await stage.append("a.jsonl", prompt(2))
+        await trio.sleep(5)
+        assert statuses(client) == [("unavailable", False)] * 3 + [("ok", True)]
 
 
 async def test_the_pauses_between_tries_grow_up_to_a_bound(stage: Stage, autojump_clock: MockClock) -> None:
@@ -72,9 +117,11 @@ async def test_a_store_that_is_lost_for_good_ends_the_ingest(stage: Stage) -> No
     with pytest.RaisesGroup(pytest.RaisesExc(StoreError, match="damaged"), flatten_subgroups=True):
         async with stage.running():
             await stage.append("a.jsonl", prompt(1))
+            client = await holder_of_system(stage)
             stage.commits.errors = [StoreError("the file is damaged")] * 2
             await stage.append("a.jsonl", prompt(2))
             await trio.sleep_forever()
+    assert statuses(client) == [("unavailable", False)]
     async with stage.running():
         assert texts(stage.told())[-1:] == ["do it 2"]
 

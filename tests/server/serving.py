@@ -59,8 +59,11 @@ class Running:
 
     async def publish(self, count: int = 1, *, size: int = 10, topics: tuple[str, ...] = TOPICS) -> tuple[Event, ...]:
         """Commit events, then route them, as the ingest does."""
-        drafts = [Draft("message_added", {"text": "x" * size}, topics) for _ in range(count)]
-        events = await self.committer.append(Batch(drafts=drafts))
+        return await self.commit(*(Draft("message_added", {"text": "x" * size}, topics) for _ in range(count)))
+
+    async def commit(self, *drafts: Draft) -> tuple[Event, ...]:
+        """The same with events of one's own."""
+        events = await self.committer.append(Batch(drafts=list(drafts)))
         publish = Publish(tuple(Routed(e.seq, e.topics, text_frame(e.payload)) for e in events))
         await self.router.post(publish)
         await publish.done.wait()
@@ -246,6 +249,7 @@ async def serving(
         log.close()
 
 
+SMALL = OutboxLimits(frames=8, bytes=64 * 1024)
 QUICK = Timing(ping_interval=0.1, ping_timeout=0.1, first_request=5, close_timeout=0.2)
 
 

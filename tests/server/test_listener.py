@@ -10,7 +10,6 @@ import trio
 
 from actors.sender import OutboxLimits
 from observatory.client.connection import connect
-from observatory.core.client_items import Closed
 from observatory.core.errors import WorldError
 from observatory.core.replies import Timing
 from observatory.server.listener import listen
@@ -91,45 +90,6 @@ async def test_a_reset_while_sending_leaves_the_others_alone(tmp_path: Path) -> 
             await running.until(lambda: len(running.server.connections) == 1)
         assert running.server.counters.failures == 0
         assert running.server.counters.resets == 10
-
-
-async def test_the_end_of_the_server_is_told_then_closed_with_1012(tmp_path: Path) -> None:
-    async with serving(tmp_path) as running, connect(running.url, topics=["system"]) as connection:
-        raw = await running.upgraded(Sec_WebSocket_Protocol=None)
-        await raw.message()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(running.server.shut_down, 10.0)
-            frame = await connection.receive()
-            assert (frame.type, frame.data) == ("server_shutdown", {"reason": "restart", "reconnect_after_ms": 500})
-            with pytest.raises(Closed) as caught:
-                await connection.receive()
-            assert caught.value.code == 1012
-            assert (await raw.message())["type"] == "server_shutdown"
-            assert (await raw.close_frame())[0] == 1012
-            await raw.send(b"\x03\xf4", 8)
-            assert await raw.end() == b""
-        assert not running.server.connections
-
-
-async def test_the_end_of_the_server_does_not_wait_for_those_who_do_not_answer(tmp_path: Path) -> None:
-    async with serving(tmp_path) as running:
-        raw = await running.upgraded()
-        await raw.message()
-        with trio.fail_after(2):
-            await running.server.shut_down(0.1)
-        assert len(running.server.connections) == 1
-        assert (await raw.message())["type"] == "server_shutdown"
-
-
-async def test_an_upgrade_that_crosses_the_end_is_closed_with_1012(tmp_path: Path) -> None:
-    async with serving(tmp_path) as running:
-        raw = await running.socket()
-        await raw.request()
-        await running.until(lambda: bool(running.server.connections))
-        running.server.draining = True
-        await raw.response()
-        kinds = await raw.message()
-        assert kinds["type"] == "connection_established"
 
 
 async def test_a_peer_that_never_answers_the_close_is_reset(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ async def test_all_slots_taken_is_503_with_a_retry_after(tmp_path: Path) -> None
 
 async def test_a_draining_server_is_503(tmp_path: Path) -> None:
     async with serving(tmp_path) as running:
-        await running.server.shut_down(1)
+        await running.server.close_now()
         status, headers, error = await answer(running)
         assert (status, error["code"]) == (503, "DRAINING")
         assert "retry-after" in headers

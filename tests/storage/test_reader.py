@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from observatory.core.batch import Batch
+from observatory.core.errors import StoreError
 from observatory.core.events import Draft
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.reader import PAGE_BYTES, PAGE_EVENTS, LogReader
+from tests.storage.damage import damage
 from tests.storage.test_log import NOW, conversation, drafts, project
 
 
@@ -53,6 +55,33 @@ async def test_a_page_never_skips_what_was_trimmed(log: EventLog, reader: LogRea
     log.trim(Retention(events=5), NOW)
     assert await reader.read(2, 10) == []
     assert len(await reader.read(5, 10)) == 5
+
+
+async def test_what_the_log_has_lost_is_an_error_and_what_stands_before_it_is_given(
+    log: EventLog, reader: LogReader
+) -> None:
+    """A reader that was fed from there once asked for the same page for ever."""
+    log.append(drafts(10), NOW)
+    log._db.execute("DELETE FROM events WHERE seq IN (4, 5, 10)")
+    assert [row.seq for row in await reader.read(0, 10)] == [1, 2, 3]
+    with pytest.raises(StoreError, match="has lost the events after seq 3") as caught:
+        await reader.read(3, 10)
+    assert not caught.value.retryable
+    assert [row.seq for row in await reader.read(5, 10)] == [6, 7, 8, 9]
+    with pytest.raises(StoreError, match="after seq 9"):
+        await reader.read(9, 10)
+
+
+async def test_a_damaged_page_is_an_error_and_what_stands_before_it_is_given(log: EventLog, reader: LogReader) -> None:
+    log.append(Batch(drafts=[Draft("x", {"t": f"needle-{n:03}" * 30}, ("system",)) for n in range(1, 101)]), NOW)
+    damage(log, b"needle-050")
+    last = (await reader.read(0, 100))[-1].seq
+    assert 30 < last < 50
+    with pytest.raises(StoreError, match="is damaged") as caught:
+        await reader.read(last, 100)
+    assert not caught.value.retryable
+    assert log.append(drafts(1), NOW)[0].seq == 101
+    assert [row.seq for row in await reader.read(100, 101)] == [101]
 
 
 async def test_a_snapshot_is_one_moment_with_its_position(log: EventLog, reader: LogReader) -> None:
