@@ -14,7 +14,7 @@ from actors.router import At as AtTurn
 from actors.router import Decision, Place, Rejoin, Router, Unsubscribe
 from actors.router import Subscribe as SubscribeTurn
 from actors.sender import Page, Sender
-from observatory.core import protocol, replies
+from observatory.core import protocol, replies, states
 from observatory.core.closing import CloseCode
 from observatory.core.errors import RequestError, StoreError
 from observatory.core.events import LogPosition, text_frame
@@ -22,6 +22,8 @@ from observatory.core.ports import EventSource, Stored
 from observatory.core.protocol import At, Close, Effect, Fetch, Reply, Session, Settle
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.requests import RequestId
+from observatory.core.states import Effect as Does
+from observatory.core.states import Input
 from observatory.core.subscription import comes_to
 from observatory.core.topics import EVERYONE
 from observatory.server.transport import ControlStream
@@ -47,6 +49,12 @@ class Services:
     status: Callable[[], dict[str, Any]]
     timing: Timing
     limits: WireLimits
+
+
+def _upgraded(legacy: bool, topics: frozenset[str] | None) -> Input:
+    if legacy:
+        return Input.UPGRADE_LEGACY
+    return Input.UPGRADE if topics is None else Input.UPGRADE_WITH_TOPICS
 
 
 @attrs.define(eq=False)
@@ -76,11 +84,17 @@ class Connection:
                 timers.cancel_scope.cancel()
         finally:
             await self._leave()
-        return await self._end(ws, stream)
+        try:
+            return await self._end(ws, stream)
+        finally:
+            self.session.on(Input.LOST)
 
     def close_soon(self, code: CloseCode, reason: str) -> None:
-        """Stop reading requests, flush what is queued, then close. The first call counts."""
-        if self._close is None:
+        """Stop reading requests, flush what is queued, then close, if that is a reason to close in this state.
+
+        A connection that is closing has no other: the first call counts.
+        """
+        if self.session.closes(code):
             self._close = Close(code, reason)
             self._reading.cancel()
 
@@ -114,6 +128,7 @@ class Connection:
 
     async def _end(self, ws: WebSocketConnection, stream: ControlStream) -> int:
         if self._close is None:
+            self.session.on(Input.PEER_CLOSES)
             return await answer_close(ws, stream)
         close = self._close
         log.info("client.closing", client=self.client_id, code=int(close.code), reason=close.reason)
@@ -176,6 +191,7 @@ class Connection:
             self.session.topics = topics or frozenset()
             self.session.requested = topics is not None
             services = self.services
+            self.session.on(_upgraded(self.legacy, topics))
             payload = replies.connection_established(
                 self.client_id, self.legacy, self.session.topics, at.log, services.limits, services.timing, at.now_ms
             )
@@ -229,9 +245,10 @@ class Connection:
     async def _ping_regularly(self) -> None:
         while True:
             await trio.sleep(self.services.timing.ping_interval)
-            if self.legacy:
+            effects = states.step(self.session.state, Input.PING_DUE, self.legacy).effects
+            if Does.CONTROL_PING in effects:
                 self.sender.reply_nowait(CONTROL_PING)
-            else:
+            elif Does.PING in effects:
                 await self.services.router.post(AtTurn(self.sender, self._ping))
 
     async def _expect_life(self, stream: ControlStream) -> None:
