@@ -68,6 +68,7 @@ class Connection:
     session: Session = attrs.field(factory=Session)
     _close: Close | None = None
     _last_words: bytes | None = None
+    _snapshot: trio.Event | None = None  # set when the last one is written
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -173,12 +174,19 @@ class Connection:
         if what == "status":
             self._reply(replies.message("status", self.services.status(), now_ms(), re))
             return
+        if self._snapshot is not None and not self._snapshot.is_set():  # 64 of them would be much memory
+            failure = RequestError(
+                "RATE_LIMIT_EXCEEDED", "one snapshot at a time; the last one still waits", True, 1000
+            )
+            await self._refuse(failure, re)
+            return
         try:
             data = await self.services.events.snapshot(limit)
         except StoreError as error:
             await self._refuse(RequestError("NOT_AVAILABLE", str(error), retryable=True), re)
             return
-        self._reply(replies.message("snapshot", data, now_ms(), re))
+        self._snapshot = trio.Event()
+        self.sender.reply_nowait(text_frame(replies.message("snapshot", data, now_ms(), re)), self._snapshot)
 
     async def _refuse(self, failure: RequestError, re: RequestId) -> None:
         for effect in self.session.refuse(failure, re, trio.current_time(), now_ms()):
