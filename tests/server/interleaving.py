@@ -25,6 +25,7 @@ from trio.testing import MockClock
 from actors.router import Publish, Routed, Router
 from actors.sender import OutboxLimits
 from observatory.core.events import Draft, LogPosition, encode, text_frame
+from observatory.core.facts import facts_of_frame
 from observatory.core.handshake import Policy
 from observatory.core.ports import Stored
 from observatory.core.replies import Timing, WireLimits
@@ -38,7 +39,13 @@ from tests.server.serving import HEAD, masked
 
 EPOCH = "simulated"
 TOPICS = ("system", "file_events", "project_updates", "project:p")
-WHERES: tuple[Any, ...] = (None,)  # filters to draw from; `due` has to know what they mean
+PROJECTS = ("p", "q", "r")
+WHERES: tuple[Any, ...] = (  # filters to draw from; `due` knows what they mean
+    None,
+    {"key": "project_id", "cmp": "eq", "val": "p"},
+    {"key": "project_id", "cmp": "in", "vals": ["p", "q"]},
+    {"op": "not", "node": {"key": "project_id", "cmp": "eq", "val": "p"}},
+)
 PAGE = 3
 OUTBOX = OutboxLimits(frames=2, bytes=2000)
 BUFFER = 700  # bytes that the pretended kernel holds for one client
@@ -64,8 +71,8 @@ class MemoryLog:
     def position(self) -> LogPosition:
         return LogPosition(EPOCH, len(self.rows), 1)
 
-    def append(self, topics: tuple[str, ...]) -> Stored:
-        draft = Draft("message_added", {}, topics)
+    def append(self, topics: tuple[str, ...], project: str = "p") -> Stored:
+        draft = Draft("message_added", {"project_id": project}, topics)
         payload = encode(draft.type, draft.data, 0, len(self.rows) + 1, EPOCH)
         self.rows.append(Stored(len(self.rows) + 1, frozenset(topics), payload))
         return self.rows[-1]
@@ -167,8 +174,9 @@ class Listener(trio.abc.Listener[Stream]):
 
 def due(row: Stored, topics: frozenset[str], where: object) -> bool:
     """Whether an event matches. Naive on purpose."""
-    assert where is None
-    return not row.topics.isdisjoint(topics | {EVERYONE})
+    project = orjson.loads(row.payload)["data"]["project_id"]
+    accepted = dict(zip(map(str, WHERES), ({"p", "q", "r"}, {"p"}, {"p", "q"}, {"q", "r"}), strict=True))
+    return project in accepted[str(where)] and not row.topics.isdisjoint(topics | {EVERYONE})
 
 
 @attrs.define
@@ -176,12 +184,10 @@ class Judge:
     """One connection's stream. changes: (pos, topics, where) as confirmed; got: seqs of its events."""
 
     log: MemoryLog
-    wheres: deque[object] = attrs.field(factory=deque)  # of the requests that are not answered yet
     changes: list[tuple[int, frozenset[str], object]] = attrs.field(factory=list)
     got: list[int] = attrs.field(factory=list)
     last: int | None = None  # what the client may resume from
     told: int = -1  # the last position that the server named
-    idle_topics: frozenset[str] = frozenset()
 
     def take(self, message: dict[str, Any]) -> None:
         """The next message of the stream. Raises Wrong."""
@@ -292,7 +298,8 @@ class Client:
                 self.ask("subscribe", {"topics": sorted(self.some_topics()), "where": self.draw.choice(WHERES)})
             case "replace":
                 self.topics = self.some_topics()
-                self.ask("subscribe", {"topics": sorted(self.topics), "replace": True})
+                where = {"where": self.draw.choice(WHERES)} if self.draw.random() < 0.5 else {}
+                self.ask("subscribe", {"topics": sorted(self.topics), "replace": True, **where})
             case "unsubscribe":
                 self.ask("unsubscribe", self.draw.choice([{"topics": sorted(self.some_topics())}] * 3 + [{}]))
             case "status":
@@ -377,7 +384,8 @@ class World(trio.abc.Instrument):
 
     def publish(self) -> None:
         """Commit an event, and hand it to the Router as soon as that can be."""
-        row = self.log.append(tuple(self.draw.sample(TOPICS, self.draw.randint(1, 2))))
+        topics = tuple(self.draw.sample(TOPICS, self.draw.randint(1, 2)))
+        row = self.log.append(topics, self.draw.choice(PROJECTS))
         publish = Publish((Routed(row.seq, tuple(sorted(row.topics)), text_frame(row.payload)),))
         if self._waiting or self._posting or not self.router.post_nowait(publish):
             self._waiting.append(publish)
@@ -398,7 +406,7 @@ class World(trio.abc.Instrument):
     async def main(self, clients: int, ops: int) -> None:
         """Everything, from the first publishing to the last client's completeness."""
         self._rate = self.draw.choice([0.02, 0.1, 0.3])
-        self.router = Router(EVERYONE, 0, 4, lambda: 0)
+        self.router = Router(EVERYONE, 0, 4, lambda: 0, read=facts_of_frame)
         timing = Timing(NEVER, NEVER, NEVER, NEVER, 5.0)
         services = Services(self.router, self.log, dict, timing, WireLimits())
         server = WebSocketServer(services, Policy(), OUTBOX, 100, lambda stamp: None, lambda low, high: low)

@@ -83,7 +83,18 @@ def unsubscribe_at_the_head(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Session, "settle", settle)
 
 
+def rejoined_without_the_filter(patch: pytest.MonkeyPatch) -> None:
+    """who rejoins gets the tail unfiltered."""
+
+    def matching(self: Router[str], client: Sender, missed: list[Routed[str]]) -> list[bytes]:
+        held = {*self._topics[client], "*"}
+        return [message.data for message in missed if self._meet(held, message.topics)]
+
+    patch.setattr(Router, "_matching", matching)
+
+
 BUGS = [
+    rejoined_without_the_filter,
     advance_past_what_did_not_fit,
     live_without_the_tail,
     page_boundary_twice,
