@@ -7,7 +7,9 @@ import pytest
 
 from observatory.core import states
 from observatory.core.closing import CloseCode
-from observatory.core.protocol import Session
+from observatory.core.events import LogPosition
+from observatory.core.protocol import At, Session
+from observatory.core.requests import Subscribe
 from observatory.core.states import NOTHING, TABLE, Input, State, closing, standing, step
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
@@ -125,6 +127,14 @@ def test_a_session_moves_by_the_table_and_closes_once() -> None:
     assert not session.closes(CloseCode.RESTART)
     assert session.on(Input.QUESTION).number == 29
     assert session.on(Input.LOST).next is session.state is State.GO
+
+
+def test_a_request_settled_after_the_close_leaves_the_connection_closing() -> None:
+    session = Session()
+    session.on(Input.UPGRADE)
+    assert session.closes(CloseCode.RESTART)
+    session.settle(Subscribe(1, ("system",)), At(None, LogPosition("k3x9q2", 9, 1), 0, 5))
+    assert session.state is State.CL
 
 
 def rows_of_the_page() -> dict[int, tuple[str, str]]:

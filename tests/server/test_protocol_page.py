@@ -16,6 +16,10 @@ import trio
 from observatory.client.connection import Connection, connect
 from observatory.core import closing, protocol, replies, requests
 from observatory.core.client_items import Closed
+from observatory.core.conversation import Conversation
+from observatory.core.events import Draft, encode
+from observatory.core.forgetting import Removal, drafts_of
+from observatory.core.project import Project
 from observatory.demo.stream import stream
 from observatory.ingest.health import Health
 from observatory.server import upgrade, websocket
@@ -36,6 +40,12 @@ UPDATES = {
     "conversation_update": {"id", "project_id", "session_id", "message_count", "file_path"},
     "project_update": {"id", "name", "path", "created_at", "updated_at", "last_activity"},
 }
+AT = "2026-01-01T00:00:00.000Z"
+REMOVAL = Removal(
+    (Conversation("c", "p", "s", "/c.jsonl", AT, AT, None, None),),
+    Project("p", "w", "/w", "-w", True, AT, AT, AT),
+    whole_project=True,
+)
 Message = dict[str, Any]
 
 
@@ -64,7 +74,9 @@ def real() -> Real:
         trio.run(gather, Path(folder), found)
     health = Health(lambda: 0)
     health.set("store", "degraded", "the disk is full")
-    found.note({"type": "system_status", "data": health.tell(), "timestamp": 0, "seq": 1, "epoch": "e"})
+    seldom = [Draft("system_status", health.tell(), ()), *drafts_of(REMOVAL, {})]
+    for draft in seldom:  # made by what the server makes them with
+        found.note(json.loads(encode(draft.type, draft.data, 0, 1, "e")))
     return found
 
 
