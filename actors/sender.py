@@ -173,9 +173,17 @@ class Sender:
 
     # -- replies and control frames ------------------------------------------------------------------------------------
 
-    def reply_nowait(self, data: bytes) -> None:
-        """Queue a control message behind what is queued; exempt from the bounds, see wait_replies_below."""
-        self._queue_control(data, None)
+    def reply_nowait(self, data: bytes, done: trio.Event | None = None) -> None:
+        """Queue a control message behind what is queued; exempt from the bounds, see wait_replies_below.
+
+        done: set when it is written, or when nothing is written any more.
+        """
+        if done is None:
+            self._queue_control(data, None)
+        elif self._queue_control(data, done):
+            self._waiting.add(done)
+        else:
+            done.set()
 
     async def send(self, data: bytes) -> None:
         """Queue bytes of the WebSocket layer; returns when written. Safe to cancel: they are written whole."""
@@ -285,6 +293,7 @@ class Sender:
                 self._replies_drained.set()
             if item.done is not None:
                 item.done.set()
+                self._waiting.discard(item.done)
 
     async def _write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)

@@ -8,7 +8,7 @@ from typing import Literal, assert_never
 
 import attrs
 
-from observatory.core import replies
+from observatory.core import replies, states
 from observatory.core.closing import CloseCode
 from observatory.core.errors import RequestError
 from observatory.core.events import LogPosition
@@ -28,7 +28,9 @@ from observatory.core.requests import (
     parse_envelope,
     parse_request,
 )
-from observatory.core.resume import refusal
+from observatory.core.resume import Refusal, refusal
+from observatory.core.states import Effect as Does
+from observatory.core.states import Input, State
 from observatory.core.where import Where
 
 REQUESTS_PER_S = 20.0
@@ -94,15 +96,33 @@ class Settled:
 
 @attrs.define
 class Session:
-    """One connection's state: topics, filter, rates. `now` is monotonic seconds, `now_ms` the server's wall clock."""
+    """One connection's state: where it stands, topics, filter, rates.
+
+    `now` is monotonic seconds, `now_ms` the server's wall clock. state: LV or BH as it was at the last Router's turn;
+    what has happened since is for the Router and the Sender to know.
+    """
 
     topics: frozenset[str] = frozenset()
     where: Where | None = None
     requested: bool = False  # a valid request has come, so the client is no stranger
+    state: State = State.HS
     _bucket: TokenBucket = attrs.field(factory=lambda: TokenBucket(REQUESTS_PER_S, REQUEST_BURST))
     _discards: Window = attrs.field(factory=lambda: Window(*FLOOD))
     _errors: Window = attrs.field(factory=lambda: Window(*ERRORS))
     _rate_error_at: float | None = None
+
+    def on(self, happened: Input, legacy: bool = False) -> states.Row:
+        """What the table says to something that happens; the state follows it."""
+        row = states.step(self.state, happened, legacy)
+        self.state = row.after(self.state)
+        return row
+
+    def closes(self, code: CloseCode) -> bool:
+        """Whether a code is a reason to close where the connection stands; if so, it is closing from now on."""
+        here = State.BH if self.state is State.LV else self.state  # an event may have put it behind (row 15)
+        row = states.closing(here, code)
+        self.state = row.after(self.state)
+        return row is not states.NOTHING
 
     def receive(self, text: str, now: float, now_ms: int) -> tuple[Effect, ...]:
         """What to do about one inbound text message (rows 7, 8 and 13)."""
@@ -127,6 +147,7 @@ class Session:
 
     def settle(self, request: Subscribe | Unsubscribe | ResumeRequest | GetSubscriptions, at: At) -> Settled:
         """Decide a change of topics or position (rows 9–13). Raises RequestError; then nothing has changed."""
+        self._stand(states.standing(at.pos, at.log.head))
         match request:
             case GetSubscriptions():
                 payload = self._standing("subscription_status", request.re, at, at.pos, sent=at.sent)
@@ -140,7 +161,10 @@ class Session:
         assert_never(request)
 
     def _position(self, request: Subscribe | ResumeRequest, at: At) -> Settled:
-        if request.resume is not None and at.pos is not None:
+        reason = None if request.resume is None else refusal(request.resume, at.log)
+        here = states.standing(at.pos, at.log.head)
+        row = states.step(here, _wish(request, reason, at.log.head))
+        if Does.POSITION_SET in row.effects:
             raise RequestError("POSITION_SET", "this connection has a position; reconnect to go back", re=request.re)
         topics = self.topics
         if isinstance(request, Subscribe):
@@ -150,24 +174,26 @@ class Session:
         self.topics = topics
         if isinstance(request, Subscribe) and request.gives_where:
             self.where = request.where
-        if request.resume is None:
-            start = at.log.head if at.pos is None else None
-            pos = at.log.head if start is not None else at.pos
-            return self._settled(start, self._standing("subscription_confirmed", request.re, at, pos))
-        reason = refusal(request.resume, at.log)
-        if reason is not None:
-            told = {"recovered": False, "reason": reason}
-            return self._settled(None, self._standing("subscription_confirmed", request.re, at, None, **told))
-        seq = request.resume.position.seq
-        return self._settled(seq, self._standing("subscription_confirmed", request.re, at, seq, recovered=True))
+        self._stand(row.after(here))
+        start = at.log.head if Does.AT_HEAD in row.effects else None
+        told: dict[str, object] = {}
+        if request.resume is not None:
+            told = {"recovered": True} if reason is None else {"recovered": False, "reason": reason}
+            start = request.resume.position.seq if Does.AT_SEQ in row.effects else None
+        pos = at.pos if start is None else start
+        return self._settled(start, self._standing("subscription_confirmed", request.re, at, pos, **told))
 
     def _settled(self, start: int | None, payload: bytes) -> Settled:
         return Settled(self.topics, start, payload, self.where)
 
     def _standing(self, kind: str, re: RequestId, at: At, pos: int | None, **more: object) -> bytes:
-        state: replies.State = "idle" if pos is None else "live" if pos == at.log.head else "behind"
-        standing = replies.Standing(self.topics, state, pos, self.where)
+        standing = replies.Standing(self.topics, states.standing(pos, at.log.head).value, pos, self.where)
         return replies.standing(kind, re, standing, at.log, at.now_ms, **more)
+
+    def _stand(self, state: State) -> None:
+        """Note what the Router knows, unless the connection was closed while the request waited for its turn."""
+        if self.state is not State.CL:
+            self.state = state
 
     def _discard(self, now: float, now_ms: int) -> tuple[Effect, ...]:
         if self._discards.reached(now):
@@ -192,3 +218,12 @@ class Session:
             case Subscribe() | Unsubscribe() | ResumeRequest() | GetSubscriptions():
                 return (Settle(request),)
         assert_never(request)
+
+
+def _wish(request: Subscribe | ResumeRequest, reason: Refusal | None, head: int) -> Input:
+    """What kind of request for topics or a position it is, as the table tells them apart."""
+    if request.resume is None:
+        return Input.SUBSCRIBE
+    if reason is not None:
+        return Input.RESUME_REFUSED
+    return Input.RESUME_AT_HEAD if request.resume.position.seq == head else Input.RESUME_BEHIND

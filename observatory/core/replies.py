@@ -14,7 +14,6 @@ from observatory.core.where import Where
 
 PROTOCOL = "observatory.v1"
 STATUS = "system_status"
-State = Literal["idle", "live", "behind"]
 
 
 @attrs.frozen
@@ -43,10 +42,13 @@ class Timing:
 
 @attrs.frozen
 class Standing:
-    """A client's topics, filter and place, as told in confirmations: `pos` is None while it has none."""
+    """A client's topics, filter and place, as told in confirmations: `pos` is None while it has none.
+
+    state: idle, live or behind.
+    """
 
     topics: Collection[str]
-    state: State
+    state: str
     pos: int | None
     where: Where | None = None
 

@@ -14,7 +14,7 @@ from actors.router import At as AtTurn
 from actors.router import Decision, Place, Rejoin, Reset, Router, Unsubscribe
 from actors.router import Subscribe as SubscribeTurn
 from actors.sender import Page, Sender
-from observatory.core import protocol, replies
+from observatory.core import protocol, replies, states
 from observatory.core.closing import CloseCode
 from observatory.core.errors import RequestError, StoreError
 from observatory.core.events import LogPosition, text_frame
@@ -22,6 +22,8 @@ from observatory.core.ports import EventSource, Stored
 from observatory.core.protocol import At, Close, Effect, Fetch, Reply, Session, Settle
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.requests import RequestId
+from observatory.core.states import Effect as Does
+from observatory.core.states import Input
 from observatory.core.subscription import comes_to
 from observatory.core.topics import EVERYONE
 from observatory.server.transport import ControlStream
@@ -49,6 +51,12 @@ class Services:
     limits: WireLimits
 
 
+def _upgraded(legacy: bool, topics: frozenset[str] | None) -> Input:
+    if legacy:
+        return Input.UPGRADE_LEGACY
+    return Input.UPGRADE if topics is None else Input.UPGRADE_WITH_TOPICS
+
+
 @attrs.define(eq=False)
 class Connection:
     """One accepted client. `serve` is its life; nothing a client does leaves it."""
@@ -61,6 +69,7 @@ class Connection:
     _close: Close | None = None
     _greeted: bool = False
     _shutdown: bytes | None = None  # to be told after the hello
+    _snapshot: trio.Event | None = None  # set when the last one is written
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -77,11 +86,17 @@ class Connection:
                 timers.cancel_scope.cancel()
         finally:
             await self._leave()
-        return await self._end(ws, stream)
+        try:
+            return await self._end(ws, stream)
+        finally:
+            self.session.on(Input.LOST)
 
     def close_soon(self, code: CloseCode, reason: str) -> None:
-        """Stop reading requests, flush what is queued, then close. The first call counts."""
-        if self._close is None:
+        """Stop reading requests, flush what is queued, then close, if that is a reason to close in this state.
+
+        A connection that is closing has no other: the first call counts.
+        """
+        if self.session.closes(code):
             self._close = Close(code, reason)
             self._reading.cancel()
 
@@ -120,6 +135,7 @@ class Connection:
 
     async def _end(self, ws: WebSocketConnection, stream: ControlStream) -> int:
         if self._close is None:
+            self.session.on(Input.PEER_CLOSES)
             return await answer_close(ws, stream)
         close = self._close
         log.info("client.closing", client=self.client_id, code=int(close.code), reason=close.reason)
@@ -164,12 +180,19 @@ class Connection:
         if what == "status":
             self._reply(replies.message("status", self.services.status(), now_ms(), re))
             return
+        if self._snapshot is not None and not self._snapshot.is_set():  # 64 of them would be much memory
+            failure = RequestError(
+                "RATE_LIMIT_EXCEEDED", "one snapshot at a time; the last one still waits", True, 1000
+            )
+            await self._refuse(failure, re)
+            return
         try:
             data = await self.services.events.snapshot(limit)
         except StoreError as error:
             await self._refuse(RequestError("NOT_AVAILABLE", str(error), retryable=True), re)
             return
-        self._reply(replies.message("snapshot", data, now_ms(), re))
+        self._snapshot = trio.Event()
+        self.sender.reply_nowait(text_frame(replies.message("snapshot", data, now_ms(), re)), self._snapshot)
 
     async def _refuse(self, failure: RequestError, re: RequestId) -> None:
         for effect in self.session.refuse(failure, re, trio.current_time(), now_ms()):
@@ -182,6 +205,7 @@ class Connection:
             self.session.topics = topics or frozenset()
             self.session.requested = topics is not None
             services = self.services
+            self.session.on(_upgraded(self.legacy, topics))
             payload = replies.connection_established(
                 self.client_id, self.legacy, self.session.topics, at.log, services.limits, services.timing, at.now_ms
             )
@@ -238,9 +262,10 @@ class Connection:
     async def _ping_regularly(self) -> None:
         while True:
             await trio.sleep(self.services.timing.ping_interval)
-            if self.legacy:
+            effects = states.step(self.session.state, Input.PING_DUE, self.legacy).effects
+            if Does.CONTROL_PING in effects:
                 self.sender.reply_nowait(CONTROL_PING)
-            else:
+            elif Does.PING in effects:
                 await self.services.router.post(AtTurn(self.sender, self._ping))
 
     async def _expect_life(self, stream: ControlStream) -> None:
@@ -295,6 +320,7 @@ class Connection:
         await self.services.router.post(Reset(self.sender, self.legacy, self._tell_gap))
 
     def _tell_gap(self, place: Place) -> None:
+        self.session.on(Input.LOG_CHANGED, self.legacy)
         at = self._at(place)
         self._reply(replies.resync("gap", at.log, at.now_ms))
 

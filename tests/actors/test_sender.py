@@ -368,3 +368,25 @@ async def test_any_pattern_of_partial_writes_keeps_the_stream_whole(chunks: list
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert transport.taken == b"".join(frames)
+
+
+async def test_a_reply_tells_when_it_is_written_or_never_will_be(autojump_clock: MockClock) -> None:
+    sender, transport, _ = make_sender(room=2)
+    at_once, later, never = trio.Event(), trio.Event(), trio.Event()
+    sender.reply_nowait(b"ab", at_once)
+    assert at_once.is_set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sender.run)
+        sender.reply_nowait(b"cd", later)
+        await wait_all_tasks_blocked()
+        assert not later.is_set()
+        transport.make_room(2)
+        await later.wait()
+        sender.reply_nowait(b"ef", never)
+        sender.close()
+        nursery.cancel_scope.cancel()
+    await never.wait()
+    after = trio.Event()
+    sender.reply_nowait(b"gh", after)
+    assert after.is_set()
+    assert bytes(transport.taken) == b"abcd"

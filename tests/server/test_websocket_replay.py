@@ -13,7 +13,7 @@ from observatory.client.follow import follow
 from observatory.core.client_items import Connected, Disconnected, Event, Item
 from observatory.core.events import Position
 from observatory.storage.log import Retention
-from observatory.storage.reader import PAGE_BYTES, PAGE_EVENTS
+from observatory.storage.reader import PAGE_BYTES, PAGE_EVENTS, LogReader
 from tests.server.serving import DEADLINE, data_of, serving, subscribed
 
 # -- resume ------------------------------------------------------------------------------------------------------------
@@ -82,6 +82,67 @@ async def test_reconnecting_without_new_events_recovers_and_repeats_nothing(tmp_
         for _ in range(5):
             async with connect(running.url, topics=["project:p1"], since=position) as connection:
                 assert (await connection.request("get_subscriptions")).data["sent"] == 0
+
+
+async def test_a_resume_before_any_event_is_recovered_and_misses_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        epoch = running.log.position.epoch
+        for _ in range(2):
+            async with connect(running.url) as connection:
+                wish = {"topics": ["project:p1"], "resume": {"epoch": epoch, "seq": 0, "max": 0}}
+                reply = await connection.request("subscribe", wish)
+                assert (reply.data["recovered"], reply.data["pos"], reply.data["state"]) == (True, 0, "live")
+        async with connect(running.url, topics=["project:p1"], since=Position(epoch, 0)) as connection:
+            await running.publish(2)
+            assert [(await connection.event()).seq for _ in range(2)] == [1, 2]
+
+
+async def test_resuming_twice_from_the_same_position_gives_the_same_answer(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        await running.publish(600)
+        since = Position(running.log.position.epoch, 300)
+        found = []
+        for _ in range(3):
+            async with connect(running.url, topics=["project:p1"], since=since) as connection:
+                found.append([(await connection.event()).text for _ in range(300)])
+        assert found[0] == found[1] == found[2]
+
+
+async def test_a_resume_reads_pages_and_ends_with_a_ping_at_the_head(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        await running.publish(2 * PAGE_EVENTS + 10)
+        raw = await running.upgraded()
+        await raw.message()
+        reply = await raw.ask(
+            "subscribe", {"topics": ["project:p1"], "resume": {"epoch": running.log.position.epoch, "seq": 0}}
+        )
+        assert (reply["data"]["state"], reply["data"]["head"]) == ("behind", 2 * PAGE_EVENTS + 10)
+        seqs = [(await raw.message())["seq"] for _ in range(2 * PAGE_EVENTS + 10)]
+        ping = await raw.message()
+        assert seqs == list(range(1, 2 * PAGE_EVENTS + 11))
+        assert (data_of(ping)["pos"], data_of(ping)["sent"]) == (len(seqs), len(seqs))
+
+
+class Large(LogReader):
+    """Many conversations."""
+
+    async def snapshot(self, limit: int) -> dict[str, Any]:
+        return {**await super().snapshot(limit), "text": "x" * 500_000}
+
+
+async def test_a_second_snapshot_while_one_waits_to_be_written_is_refused_in_its_turn(tmp_path: Path) -> None:
+    async with serving(tmp_path, reader=Large, send_buffer=4096) as running:
+        raw = await running.upgraded(receive_bytes=4096)
+        await raw.message()
+        for id_ in (1, 2):
+            await raw.send(f'{{"type":"get_snapshot","id":{id_}}}')
+        [connection] = running.server.connections
+        await running.until(lambda: connection.sender.statistics().queued_replies == 2)
+        first, second = await raw.message(), await raw.message()
+        assert (first["re"], first["type"]) == (1, "snapshot")
+        assert (second["re"], second["data"]["code"]) == (2, "RATE_LIMIT_EXCEEDED")
+        assert second["data"]["retryable"]
+        assert (await raw.ask("get_snapshot", id=3))["type"] == "snapshot"
 
 
 # -- slow clients ------------------------------------------------------------------------------------------------------
