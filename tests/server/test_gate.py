@@ -30,8 +30,10 @@ os.setgroups([])
 os.setuid(int(sys.argv[3]))
 with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as one:
     one.sendall(sys.argv[2].encode())
-    print(one.makefile("rb").readline().decode().split()[1])
-    print(one.recv(65536).decode())
+    answer = one.makefile("rb")
+    status = answer.readline().decode().split()[1]
+    print(status)
+    print(answer.read().decode() if status != "101" else "")
 """
 HEAD = (
     "GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
