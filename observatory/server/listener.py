@@ -1,6 +1,7 @@
 """The listening side: accept, check, upgrade, and keep every client's failure inside its own scope."""
 
 import errno
+import ssl
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -19,7 +20,8 @@ from observatory.core.replies import PROTOCOL
 from observatory.core.topics import LEGACY_TOPICS
 from observatory.server import drain, upgrade
 from observatory.server.gate import Gate, Welcome
-from observatory.server.transport import ControlStream
+from observatory.server.tls import secure
+from observatory.server.transport import ControlStream, Wired
 from observatory.server.websocket import Connection, Services
 from observatory.server.wire import ABNORMAL, put_together
 
@@ -49,6 +51,7 @@ class WebSocketServer:
     on_written: Callable[[object], None]
     jitter: Callable[[int, int], int]
     token: Callable[[], str] | None = attrs.field(default=None, kw_only=True, repr=False)
+    tls: ssl.SSLContext | None = attrs.field(default=None, kw_only=True)
     gate: Gate = attrs.field(init=False)
     counters: Counters = attrs.field(factory=Counters)
     connections: dict[Connection, None] = attrs.field(factory=dict)  # in the order in which they came
@@ -58,7 +61,7 @@ class WebSocketServer:
     _someone_left: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self.gate = Gate(self.policy, self.token, on_rotation=self._expire)
+        self.gate = Gate(self.policy, self.token, self.tls is not None, self._expire)
 
     async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Serve clients until cancelled."""
@@ -100,10 +103,12 @@ class WebSocketServer:
             self._open -= 1
             stream.socket.close()
 
-    async def _greet(self, stream: trio.SocketStream) -> None:
-        received = await upgrade.read_head(stream, self.services.timing.handshake)
+    async def _greet(self, plain: trio.SocketStream) -> None:
+        deadline = trio.current_time() + self.services.timing.handshake
+        stream = plain if self.tls is None else await secure(plain, self.tls, deadline)
+        received = await upgrade.read_head(stream, deadline - trio.current_time())
         head = received.head
-        verdict = head if isinstance(head, Refused) else self.gate.judge(stream.socket, head)
+        verdict = head if isinstance(head, Refused) else self.gate.judge(plain.socket, head)
         if isinstance(verdict, Welcome):
             await upgrade.welcome(stream, verdict.cookie)
             return
@@ -118,7 +123,7 @@ class WebSocketServer:
             assert isinstance(head, Head)
             await self._run(stream, verdict, upgrade.canonical(head, verdict.legacy), received.rest)
 
-    async def _run(self, stream: trio.SocketStream, accepted: Accepted, head: bytes, rest: bytes) -> None:
+    async def _run(self, stream: Wired, accepted: Accepted, head: bytes, rest: bytes) -> None:
         token = self.gate.current if accepted.due else None
         connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services, token)
         close_seconds, limit = self.services.timing.close_timeout, self.services.limits.message_bytes

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from observatory.core.errors import UsageError, WorldError
 
-NAME = "token"  # in the data directory, unless another file is named
 TOKEN_BYTES = 32
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{16,512}")  # what a header, a cookie and a subprotocol can all carry
 MAX_BYTES = 4096
