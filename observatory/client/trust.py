@@ -53,9 +53,12 @@ def first_certificate(path: Path) -> bytes:
     begin, end = ssl.PEM_HEADER, ssl.PEM_FOOTER
     try:
         text = path.read_text("ascii", errors="replace")
-        return ssl.PEM_cert_to_DER_cert(begin + text.partition(begin)[2].partition(end)[0] + end)
-    except (OSError, ValueError) as error:
-        raise WorldError(f"{path} holds no certificate in PEM ({error})", "it is what --tls-cert named") from None
+        found = ssl.PEM_cert_to_DER_cert(begin + text.partition(begin)[2].partition(end)[0] + end)
+    except (OSError, ValueError):
+        found = b""
+    if not found:
+        raise WorldError(f"{path} holds no certificate in PEM, or cannot be read", "it is what --tls-cert named")
+    return found
 
 
 def _untrusted(target: Target, cause: BaseException | None) -> Unreachable:

@@ -5,6 +5,7 @@ back, though, so the last one of a record that is stuck counts as not taken unti
 knows that its frame is cut, and comes back with the rest.
 """
 
+import os
 import socket
 import ssl
 import struct
@@ -57,8 +58,6 @@ class TlsStream(trio.abc.HalfCloseableStream):
         self._plain = plain
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
             plain.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-        self._socket = socket.socket(fileno=plain.socket.fileno())  # the same descriptor; trio closes it
-        self._socket.setblocking(False)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
         self._stuck = memoryview(b"")  # encrypted, not yet taken by the kernel
@@ -171,7 +170,7 @@ class TlsStream(trio.abc.HalfCloseableStream):
             if not self._stuck:
                 self._stuck = memoryview(self._out.read())
             try:
-                self._stuck = self._stuck[self._socket.send(self._stuck) :]
+                self._stuck = self._stuck[os.write(self._plain.socket.fileno(), self._stuck) :]
             except BlockingIOError:
                 return False
         return True
@@ -180,16 +179,15 @@ class TlsStream(trio.abc.HalfCloseableStream):
         """As `SocketTransport.wait_writable`."""
         try:
             await trio.lowlevel.wait_writable(self._plain.socket)
-        except trio.ClosedResourceError:
+        except (trio.ClosedResourceError, ValueError):  # meanwhile, or before
             raise OSError("the connection was closed") from None
 
     def abort(self) -> None:
         """Reset the connection; safe to call twice."""
-        if self._socket.fileno() >= 0:
+        if self._plain.socket.fileno() >= 0:
             self._plain.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.close()
 
     def close(self) -> None:
-        """Close the socket; safe to call twice."""
-        self._socket.detach()  # from now on it refuses: the number may belong to another connection soon
+        """Close the socket; safe to call twice. From then on trio gives no descriptor, and nothing can be written."""
         self._plain.socket.close()

@@ -1,6 +1,7 @@
 """A whole server over a real log, on a real port: what the tests of the server stand on."""
 
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -220,6 +221,7 @@ async def serving(
     reader: Callable[[EventLog], LogReader] = LogReader,
     send_buffer: int | None = None,
     token: Callable[[], str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Running]:
     """Serve from `directory` while the block runs; `send_buffer`: SO_SNDBUF of accepted sockets."""
     log = EventLog(directory, "boot-1")
@@ -236,6 +238,7 @@ async def serving(
         written.append,
         lambda low, high: low,
         token=token,
+        tls=tls,
     )
     listeners = await listen("127.0.0.1", 0)
     if send_buffer is not None:  # inherited by what is accepted
