@@ -236,7 +236,8 @@ async def _handshake(dial: Dial, wrap: Wrap, stream: HandshakeStream) -> Connect
                 raise Refused(f"The server at {target.authority} does not speak {SUBPROTOCOL}")
             hello = await _read(ws)
     except trio.TooSlowError:
-        raise Unreachable(f"The server at {target.authority} did not complete the handshake") from None
+        hint = "it may want a token: see --token-file" if stream.opened and dial.token is None else ""
+        raise Unreachable(f"The server at {target.authority} did not complete the handshake", hint) from None
     if hello.type == "error":
         raise refused(hello)
     return Connection(ws, stream, hello)

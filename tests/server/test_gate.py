@@ -164,7 +164,7 @@ async def test_one_good_credential_is_enough_and_is_never_echoed(
 ) -> None:
     async with serving(tmp_path, token=lambda: TOKEN) as running:
         raw = await running.socket()
-        await raw.request(**headers)
+        await raw.request("/ws", **headers)
         status, found, _ = await raw.response()
         assert status == 101
         assert found.get("sec-websocket-protocol") in (V1, None)
@@ -176,7 +176,7 @@ async def test_one_good_credential_is_enough_and_is_never_echoed(
 @pytest.mark.parametrize("headers", BAD)
 async def test_without_a_good_one_it_is_401(tmp_path: Path, headers: dict[str, str | None]) -> None:
     async with serving(tmp_path, token=lambda: TOKEN) as running:
-        status, found, code = await status_of(running, **headers)
+        status, found, code = await status_of(running, "/ws", **headers)
         assert (status, code) == (401, "UNAUTHORIZED")
         assert found["www-authenticate"] == "Bearer"
 

@@ -85,7 +85,7 @@ async def test_a_client_that_reads_late_gets_everything_whole_and_in_order(tmp_p
         await raw.message()
         events = await running.publish(40, size=50_000)
         await running.publish(1)
-        got = []
+        got: list[dict[str, Any]] = []
         while len(got) < 41:
             message = await raw.message()
             got += [message] if "seq" in message else []
