@@ -26,13 +26,15 @@ class Trust:
         )
         try:
             await stream.do_handshake()
+            if self.exactly is not None and stream.getpeercert(binary_form=True) != first_certificate(self.exactly):
+                raise Unreachable(f"The server at {target.authority} shows another certificate than {self.exactly}",
+                                  "restart it if the file was renewed")  # fmt: skip
         except trio.BrokenResourceError as error:
             await trio.aclose_forcefully(stream)
             raise _untrusted(target, error.__cause__) from None
-        if self.exactly is not None and stream.getpeercert(binary_form=True) != first_certificate(self.exactly):
+        except BaseException:
             await trio.aclose_forcefully(stream)
-            raise Unreachable(f"The server at {target.authority} shows another certificate than {self.exactly}",
-                              "restart it if the file was renewed")  # fmt: skip
+            raise
         return stream
 
     def _context(self) -> ssl.SSLContext:
