@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from observatory.core.credentials import as_subprotocol
+from observatory.core.drain import Pace
 from observatory.core.handshake import Policy
 from observatory.core.login import mint
 from observatory.core.replies import Timing
@@ -238,7 +239,7 @@ async def test_a_peer_may_leave_before_it_authenticates_and_a_server_may_end(tmp
         rude.reset()
         await running.until(lambda: len(running.server.connections) == 1)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(running.server.shut_down, 5)
+            nursery.start_soon(running.server.shut_down, Pace())
             assert (await last.message())["type"] == "server_shutdown"
             assert (await last.close_frame())[0] == 1012
             await last.aclose()
