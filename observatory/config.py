@@ -1,8 +1,10 @@
 """Settings: one frozen Config from flags > environment > config.toml > defaults. Nothing else reads os.environ."""
 
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address, ip_network
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,9 @@ from observatory.core.errors import UsageError
 APP = "claude-code-observatory"
 WATCHERS = ("auto", "inotify", "watchfiles", "poll")
 LOG_FORMATS = ("json", "console")
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+AUTHS = ("none", "token")
+TOKEN = "token"  # name of the token file in the data directory
+HOST = re.compile(r"[A-Za-z0-9.:_%-]+")
 
 
 @attrs.frozen
@@ -84,17 +88,30 @@ def _yes_or_no(value: object) -> bool:
     return known[str(value).lower()]
 
 
-def _loopback(value: object) -> str:
-    if str(value) not in LOOPBACK:
-        raise ValueError(
-            f"{value!r} would let others read your transcripts, and this version has no credentials; use 127.0.0.1"
-        )
-    return str(value)
+def _host(value: object) -> str:
+    if not isinstance(value, str) or HOST.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no address of this machine; use 127.0.0.1")
+    return value
+
+
+def _networks(value: object) -> tuple[str, ...]:
+    names = _names(value)
+    for name in names:
+        try:
+            ip_network(name, strict=False)
+        except ValueError:
+            raise ValueError(f"{name!r} is no IP address or network, such as 10.0.0.5 or 10.0.0.0/8") from None
+    return names
+
+
+def _file(value: object) -> Path | None:
+    """The path of a file; an empty text is none."""
+    return None if value == "" else _path(value)
 
 
 def _path(value: object) -> Path:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("must be the path of a directory")
+        raise ValueError("must be a path")
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError:
@@ -104,7 +121,7 @@ def _path(value: object) -> Path:
 SETTINGS = (
     Setting("roots", _names, (), "Claude config directories, or their projects/ directories, to watch."),
     Setting("data_dir", _path, None, "Where the log and the archive are kept."),
-    Setting("host", _loopback, "127.0.0.1", "Address to listen on; loopback only."),
+    Setting("host", _host, "127.0.0.1", "Address to listen on; others than loopback need auth = token."),
     Setting("port", _whole(0, 65535), 8765, "Port to listen on; 0 takes a free one."),
     Setting("log_format", _one_of(*LOG_FORMATS), None, "json or console; console on a terminal, else json."),
     Setting("watcher", _one_of(*WATCHERS), "auto", "How files are watched: auto, inotify, watchfiles or poll."),
@@ -113,6 +130,13 @@ SETTINGS = (
     Setting("exclude", _patterns, (), "Glob patterns of files, folders or working directories that are never read."),
     Setting("redact", _yes_or_no, False, "Replace well-known keys and tokens in what is sent to clients."),
     Setting("redact_stored", _yes_or_no, False, "Replace them before anything is stored, too."),
+    Setting("auth", _one_of(*AUTHS), "none", "none: your own processes may connect; token: whoever has the token."),
+    Setting("token_file", _file, None, "Where the token is; made at the first start with auth = token."),
+    Setting("tls_cert", _file, None, "Certificate (PEM, with its chain) to serve over TLS."),
+    Setting("tls_key", _file, None, "Private key (PEM) of tls_cert, if it is not in the same file."),
+    Setting("trusted_proxies", _networks, (), "Proxies, as addresses or networks, whose X-Forwarded headers count."),
+    Setting("handshakes_per_s", _whole(1, 1_000_000), 20, "Connections a second that one address may make."),
+    Setting("handshake_burst", _whole(1, 1_000_000), 100, "Connections that one address may make at once."),
     Setting("max_clients", _whole(1, 1_000_000), 10_000, "Clients at a time; never above the fd limit minus 256."),
     Setting("outbox_frames", _whole(1, 1_000_000), 1024, "Frames that may wait for one client; then it catches up."),
     Setting("outbox_bytes", _whole(1024, 2**31), 1024 * 1024, "Bytes that may wait for one client."),
@@ -144,6 +168,13 @@ class Config:
     exclude: tuple[str, ...]
     redact: bool
     redact_stored: bool
+    auth: Literal["none", "token"]
+    token_file: Path
+    tls_cert: Path | None
+    tls_key: Path | None
+    trusted_proxies: tuple[str, ...]
+    handshakes_per_s: int
+    handshake_burst: int
     max_clients: int
     outbox_frames: int
     outbox_bytes: int
@@ -165,6 +196,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> 
     file = config_file(env)
     stored = _read_toml(file, "OBSERVATORY_CONFIG" in env)
     values: dict[str, Any] = {}
+    places: dict[str, str] = {}
     for setting in SETTINGS:
         if setting.name in flags:
             found, where = flags[setting.name], f"--{setting.name.replace('_', '-')}"
@@ -175,13 +207,52 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> 
         else:
             values[setting.name] = setting.default
             continue
+        places[setting.name] = where
         try:
             values[setting.name] = setting.read(found)
         except ValueError as error:
             raise UsageError(f"{where} {error}") from None
+    _check_openness(values, places)
     values["data_dir"] = values["data_dir"] or _platform_data_dir()
+    values["token_file"] = values["token_file"] or values["data_dir"] / TOKEN
     values["roots"] = tuple(map(str, watch_roots(values["roots"], env)))
     return Config(**values)
+
+
+def _check_openness(values: Mapping[str, Any], places: Mapping[str, str]) -> None:
+    """Whoever can be reached by others asks them for a token. Raises UsageError."""
+    host = values["host"]
+    if values["auth"] == "none" and not is_loopback(host):
+        raise UsageError(
+            f"{places['host']} {host} would let others read your transcripts; add --auth token, or use 127.0.0.1"
+        )
+    if values["auth"] == "none" and values["trusted_proxies"]:
+        raise UsageError(f"{places['trusted_proxies']}: a proxy brings clients of other users; add --auth token")
+    if values["tls_key"] is not None and values["tls_cert"] is None:
+        raise UsageError(f"{places['tls_key']} is the key of a certificate; name that with --tls-cert")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on it."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name, which may stand for anything
+        return False
+
+
+def default_token_file(environ: Mapping[str, str] | None = None) -> Path | None:
+    """The token file that was named by the environment or the settings file, if any. Raises UsageError."""
+    env = os.environ if environ is None else environ
+    file = config_file(env)
+    stored = _read_toml(file, "OBSERVATORY_CONFIG" in env)
+    variable = "OBSERVATORY_TOKEN_FILE"
+    given, where = (
+        (env[variable], variable) if env.get(variable) else (stored.get("token_file", ""), f"token_file in {file}")
+    )
+    try:
+        return _file(given)
+    except ValueError as error:
+        raise UsageError(f"{where} {error}") from None
 
 
 @attrs.frozen

@@ -180,9 +180,9 @@ class FileMonitor:
             stamps = Stamps(journey.detected_ns, journey.read_ns, journey.committed_ns, publish.routed_ns)
             self._trace.observe(stamps, time.monotonic_ns(), journey.records)
 
-    def announce(self, url: str | None) -> None:
+    def announce(self, url: str | None, certificate: str | None = None) -> None:
         """Tell `observatory tail` and `status` where the server of this data directory is."""
-        self._lock.announce(url)
+        self._lock.announce(url, certificate)
 
     # -- looking -------------------------------------------------------------------------------------------------------
 

@@ -9,14 +9,22 @@ import platformdirs
 import pytest
 
 from observatory import config
-from observatory.config import SETTINGS, Config, default_data_dir, load, projects_of, watch_roots
+from observatory.config import (
+    SETTINGS,
+    Config,
+    default_data_dir,
+    default_token_file,
+    load,
+    projects_of,
+    watch_roots,
+)
 from observatory.core.errors import UsageError
 
 # For each setting: a text, what it reads as, and texts that are none.
 SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "roots": ("/a/projects, /b/projects", ("/a/projects", "/b/projects"), ()),
     "data_dir": ("/data", Path("/data"), ("~nobody-of-that-name/x",)),
-    "host": ("localhost", "localhost", ("0.0.0.0", "evil\nexample")),
+    "host": ("localhost", "localhost", ("0.0.0.0", "evil\nexample", "127.0.0.1.example.org", "::")),
     "port": ("0", 0, ("", "x", "-1", "65536", "1.5")),
     "log_format": ("json", "json", ("xml",)),
     "watcher": ("poll", "poll", ("magic",)),
@@ -25,6 +33,13 @@ SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "exclude": ("*-diary, /x", ("*-diary", "/x"), ()),
     "redact": ("true", True, ("maybe", "2")),
     "redact_stored": ("1", True, ("maybe",)),
+    "auth": ("token", "token", ("password",)),
+    "token_file": ("/secret", Path("/secret"), ("~nobody-of-that-name/x",)),
+    "tls_cert": ("/cert.pem", Path("/cert.pem"), ("~nobody-of-that-name/x",)),
+    "tls_key": ("/key.pem", Path("/key.pem"), ("~nobody-of-that-name/x",)),
+    "trusted_proxies": ("10.0.0.1, fd00::/8", ("10.0.0.1", "fd00::/8"), ("nginx",)),
+    "handshakes_per_s": ("5", 5, ("0",)),
+    "handshake_burst": ("5", 5, ("0",)),
     "max_clients": ("7", 7, ("0",)),
     "outbox_frames": ("7", 7, ("0",)),
     "outbox_bytes": ("2048", 2048, ("1",)),
@@ -39,6 +54,7 @@ SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "drain_rate": ("50", 50, ("0",)),
     "shutdown_seconds": ("1", 1.0, ("0",)),
 }
+NEEDED = {"trusted_proxies": {"auth": "token"}, "tls_key": {"tls_cert": "/cert.pem"}}  # what goes only with another
 NAMES = [setting.name for setting in SETTINGS]
 
 
@@ -66,7 +82,7 @@ def test_each_setting_has_a_default_and_a_sentence(home: Path) -> None:
     found = load({})
     for setting in SETTINGS:
         assert setting.help.endswith(".")
-        if setting.name not in ("roots", "data_dir"):
+        if setting.name not in ("roots", "data_dir", "token_file"):
             assert getattr(found, setting.name) == setting.default
     assert found.data_dir == Path(platformdirs.user_data_dir(config.APP, appauthor=False))
     assert found.roots == (f"{home}/.config/claude/projects", f"{home}/.claude/projects")
@@ -76,10 +92,11 @@ def test_each_setting_has_a_default_and_a_sentence(home: Path) -> None:
 def test_each_setting_comes_from_a_flag_the_environment_or_the_file(name: str, home: Path) -> None:
     text, value, _ = SAMPLES[name]
     variable = f"OBSERVATORY_{name.upper()}"
-    assert getattr(load({name: text}), name) == value
-    assert getattr(load({}, {**os.environ, variable: text}), name) == value
+    needed = NEEDED.get(name, {})
+    assert getattr(load({name: text, **needed}), name) == value
+    assert getattr(load(needed, {**os.environ, variable: text}), name) == value
     toml(home, f'{name} = "{text}"')
-    assert getattr(load({}), name) == value
+    assert getattr(load(needed), name) == value
 
 
 def test_patterns_may_begin_with_the_home_and_a_switch_is_a_switch(home: Path) -> None:
@@ -210,3 +227,40 @@ def test_a_bad_place_is_one_line_there_too(home: Path) -> None:
     toml(home, "data_dir = 7")
     with pytest.raises(UsageError, match=r"^data_dir in "):
         default_data_dir()
+    toml_file = home / ".config" / config.APP / "config.toml"
+    toml_file.write_text("token_file = 7")
+    with pytest.raises(UsageError, match=r"^token_file in "):
+        default_token_file()
+
+
+# -- who may connect ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_needs_no_token(host: str) -> None:
+    assert load({"host": host}).host == host
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "127.0.0.1.example.org"])
+def test_what_others_reach_needs_one(host: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"host": host})
+    assert str(caught.value) == (
+        f"--host {host} would let others read your transcripts; add --auth token, or use 127.0.0.1"
+    )
+    assert load({"host": host, "auth": "token"}).host == host
+
+
+def test_a_proxy_needs_one_too_and_a_key_its_certificate() -> None:
+    with pytest.raises(UsageError, match=r"^--trusted-proxies: a proxy brings .* --auth token$"):
+        load({"trusted_proxies": ("10.0.0.1",)})
+    with pytest.raises(UsageError, match=r"^OBSERVATORY_TLS_KEY is the key of .* --tls-cert$"):
+        load({}, {**os.environ, "OBSERVATORY_TLS_KEY": "/key.pem"})
+
+
+def test_the_token_lies_in_the_data_directory_unless_a_file_is_named(home: Path) -> None:
+    assert load({"data_dir": "/d"}).token_file == Path("/d/token")
+    assert default_token_file() is None
+    assert default_token_file({**os.environ, "OBSERVATORY_TOKEN_FILE": "/secret"}) == Path("/secret")
+    toml(home, 'token_file = "/elsewhere"')
+    assert default_token_file() == Path("/elsewhere")

@@ -17,6 +17,7 @@ from observatory.cli.main import main
 from observatory.cli.terminal import ROWS
 from observatory.config import SETTINGS, Setting
 from observatory.core.closing import CloseCode
+from observatory.core.credentials import AUTH, authenticate
 from observatory.core.errors import RequestError
 from observatory.core.requests import Envelope, parse_envelope, parse_request
 from observatory.storage.opening import _CURES as CURES
@@ -61,8 +62,12 @@ def named(call: ast.Call) -> str:
 
 def setting_row(setting: Setting, flags: dict[str, str]) -> str:
     flag = f"`{flags[setting.name]}`" if setting.name in flags else ""
-    special = {"data_dir": "the platform's", "log_format": "by the stream"}
-    default = special.get(setting.name, "none" if setting.default == () else f"`{setting.default}`")
+    special = {
+        "data_dir": "the platform's",
+        "log_format": "by the stream",
+        "token_file": "`token` in the data directory",
+    }
+    default = special.get(setting.name, "none" if setting.default in ((), None) else f"`{setting.default}`")
     return f"| `{setting.name}` | `{setting.variable}` | {flag} | {default} | {setting.help} |"
 
 
@@ -165,6 +170,8 @@ def test_examples_of_messages_are_valid(example: str) -> None:
     if "timestamp" in message:  # the server's
         assert message.keys() <= {"type", "data", "timestamp", "seq", "epoch", "re"}
         assert ("seq" in message) == ("epoch" in message) == (message["type"] in ROWS)
+    elif message["type"] == AUTH:
+        assert authenticate(example, message["data"]["token"]) == message["id"]
     else:
         parse_request(parse_envelope(example))
 

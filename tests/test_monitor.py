@@ -121,7 +121,7 @@ async def test_a_data_directory_that_cannot_be_had_is_a_clear_error(tmp_path: Pa
 
 async def test_only_addresses_of_this_machine_are_served(tmp_path: Path) -> None:
     async with FileMonitor([], tmp_path) as monitor:
-        with pytest.raises(UsageError, match=r"without credentials; use 127\.0\.0\.1"):
+        with pytest.raises(UsageError, match=r"without a token; use 127\.0\.0\.1"):
             async with ConnectionManager(monitor).serving("0.0.0.0", 0):
                 raise AssertionError
 

@@ -35,6 +35,7 @@ EVENT_BYTES = 128 * 1024 * 1024  # of the log, so that an endless demo does not 
 SLOW_SECONDS = 60.0  # server, writer and watcher share one process: their queueing is no news
 DRAIN_SECONDS = 0.1  # few watch, and whoever ends a demo waits for its farewell
 STILL_SECONDS = 1.0  # nothing new for so long: a replay has been taken in
+ALONE = {"host": "127.0.0.1", "auth": "none", "tls_cert": "", "tls_key": "", "trusted_proxies": ()}
 GOODBYE_SECONDS = 2.0  # for the last lines to be shown
 
 
@@ -54,7 +55,7 @@ def run(options: Options) -> None:
     """The command. Raises UsageError, WorldError."""
     files = _files(options)
     with _ended_by_any_signal(), _places(options.root) as (root, data_dir):
-        config = load({"roots": (str(root),), "data_dir": data_dir, "port": options.port,
+        config = load({"roots": (str(root),), "data_dir": data_dir, "port": options.port, **ALONE,
                        "event_retention_bytes": EVENT_BYTES, "slow_event_seconds": SLOW_SECONDS,
                        "drain_seconds": DRAIN_SECONDS})  # fmt: skip
         sink = logs.configure(logs.format_for(sys.stderr), sys.stderr, "warning").sink

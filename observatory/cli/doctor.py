@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -9,6 +10,7 @@ import trio
 
 from observatory import app
 from observatory.cli import doctor_report as report
+from observatory.cli.place import local_server
 from observatory.cli.status import ask
 from observatory.config import Config, load, load_flags, origins
 from observatory.core.check_host import ServerFacts
@@ -29,10 +31,8 @@ def check(flags: Mapping[str, Any], as_json: bool, *, deep: bool) -> bool:
     """Print every finding; returns whether nothing failed. Raises UsageError when it is the flags that are wrong."""
     config, error = _config(flags)
     server = running(config.data_dir)
-    around = Circumstances(
-        config, origins(flags), error, None if server is None else trio.run(_asked, server), app.FD_RESERVE,
-        boot_id(), deep,
-    )  # fmt: skip
+    asked = None if server is None else trio.run(_asked, server, config.token_file)
+    around = Circumstances(config, origins(flags), error, asked, app.FD_RESERVE, boot_id(), deep)
     found = findings_of(around)
     well = all(finding.level != "fail" for finding in found)
     if as_json:
@@ -86,12 +86,12 @@ def _config(flags: Mapping[str, Any]) -> tuple[Config, str | None]:
         return rest, str(error)
 
 
-async def _asked(server: Running) -> ServerFacts:
+async def _asked(server: Running, token_file: Path) -> ServerFacts:
     if server.url is None:
         return ServerFacts(server.pid, None, silence="it has not told where it listens")
     try:
         with trio.fail_after(ANSWER_SECONDS):
-            status = await ask(server.url)
+            status = await ask(local_server(server, token_file))
     except trio.TooSlowError:
         return ServerFacts(server.pid, server.url, silence=f"no answer in {ANSWER_SECONDS:.0f} s")
     except WorldError as error:

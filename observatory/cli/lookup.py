@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from observatory.cli.status import ask
-from observatory.client.connection import OpenStream
+from observatory.client.connection import OpenStream, Server
 from observatory.config import directories_here
 from observatory.core.naming import Names, Place, is_name, topic_of
 
 
-async def snapshot(url: str, open_stream: OpenStream | None = None) -> dict[str, Any]:
+async def snapshot(url: str | Server, open_stream: OpenStream | None = None) -> dict[str, Any]:
     """The data of the server's `snapshot` reply. Raises Unreachable, Refused, Closed."""
     return await ask(url, open_stream, "get_snapshot")
 
@@ -25,7 +25,7 @@ def here() -> Place:
     return Place(directories_here(), os.path.realpath)
 
 
-async def topics_of(url: str, typed: Sequence[str], open_stream: OpenStream | None = None) -> tuple[str, ...]:
+async def topics_of(url: str | Server, typed: Sequence[str], open_stream: OpenStream | None = None) -> tuple[str, ...]:
     """The topics that are meant. The server is asked only if one of them is a name.
 
     Raises: UsageError: nothing is called so, or more than one thing. Unreachable, Refused, Closed.

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
-from pathlib import Path
 from typing import Any, Literal, TextIO
 
 import attrs
@@ -13,13 +12,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from observatory.cli.lookup import here, names_of, snapshot
+from observatory.cli.place import Where
 from observatory.cli.terminal import SHORT_ID, PlainConsole, one_line
-from observatory.config import default_data_dir
 from observatory.core.errors import Unreachable
 from observatory.core.naming import project_of
 from observatory.core.neutral import neutral_json
 from observatory.core.requests import SNAPSHOT_LIMIT
-from observatory.storage.opening import running
 from observatory.storage.reader import at_rest
 
 What = Literal["projects", "sessions"]
@@ -47,9 +45,9 @@ class Cell:
     short: str | None = None
 
 
-def run(options: Options, url: str | None, data_dir: Path | None) -> None:
+def run(options: Options, where: Where) -> None:
     """Print the list. Raises UsageError, WorldError."""
-    data = _known(url, data_dir)
+    data = _known(where)
     rows = chosen(options, data)
     if options.as_json:
         for row in rows:
@@ -60,13 +58,12 @@ def run(options: Options, url: str | None, data_dir: Path | None) -> None:
         print(f"observatory: {notice}", file=sys.stderr)
 
 
-def _known(url: str | None, data_dir: Path | None) -> dict[str, Any]:
+def _known(where: Where) -> dict[str, Any]:
     """A snapshot of the server, or what its data directory holds. Raises Unreachable: there is neither."""
-    directory = (data_dir or default_data_dir()).absolute()
-    found = None if url else running(directory)
-    address = url or (found and found.url)
-    if address:
-        return trio.run(snapshot, address)
+    found = where.find()
+    if found is not None:
+        return trio.run(snapshot, found)
+    directory = where.directory()
     kept = at_rest(directory, SNAPSHOT_LIMIT)
     if kept is None:
         what = f"no server runs on {directory}, and none has kept anything there"

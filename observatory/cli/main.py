@@ -54,6 +54,24 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     return error
 
 
+def which_server(command: Callable[..., R]) -> Callable[..., R]:
+    """The options that say which server is meant, given to the command as `place`: the fields of cli/place.py."""
+
+    @click.option("--url", metavar="URL", help="The server, if it is not the one of the data directory.")
+    @click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The server's data directory.")
+    @click.option("--token-file", type=click.Path(path_type=Path), metavar="FILE",
+                  help="Where its token is, if not in its data directory.")  # fmt: skip
+    @click.option("--ca-file", type=click.Path(path_type=Path), metavar="FILE",
+                  help="Who signed its certificate (PEM), if not an authority of the system.")  # fmt: skip
+    @wraps(command)
+    def run(url: str | None, data_dir: Path | None, token_file: Path | None, ca_file: Path | None,
+            **rest: Any) -> R:  # noqa: ANN401 - any command  # fmt: skip
+        place = {"url": url, "data_dir": data_dir, "token_file": token_file, "ca_file": ca_file}
+        return command(place=place, **rest)
+
+    return run
+
+
 class OneLineGroup(click.Group):
     """A group whose usage errors are one line, as all others."""
 
@@ -79,7 +97,7 @@ def main() -> None:
 @main.command()
 @click.option("--root", "roots", multiple=True, metavar="DIR",
               help="A Claude config directory, or its projects/ directory; repeatable.")  # fmt: skip
-@click.option("--host", help="Address to listen on; loopback only.  [default: 127.0.0.1]")
+@click.option("--host", help="Address to listen on; others than loopback need --auth token.  [default: 127.0.0.1]")
 @click.option("--port", help="Port to listen on; 0 takes a free one.  [default: 8765]")
 @click.option("--data-dir", metavar="DIR", help="Where the log and the archive are kept.")
 @click.option("--log-format", metavar="json|console", help="Default: console on a terminal, else json.")
@@ -93,6 +111,13 @@ def main() -> None:
               help="Never read files that fit: a path, folder or working directory; repeatable.")  # fmt: skip
 @click.option("--redact", is_flag=True, default=None, help="Replace well-known keys and tokens in what clients get.")
 @click.option("--redact-stored", is_flag=True, default=None, help="Replace them before anything is stored, too.")
+@click.option("--auth", metavar="none|token",
+              help="none: your own processes may connect; token: whoever has the token.  [default: none]")  # fmt: skip
+@click.option("--token-file", metavar="FILE", help="Where the token is.  [default: token in the data directory]")
+@click.option("--tls-cert", metavar="FILE", help="Certificate (PEM, with its chain) to serve over TLS.")
+@click.option("--tls-key", metavar="FILE", help="Its private key (PEM), if not in the same file.")
+@click.option("--trusted-proxy", "trusted_proxies", multiple=True, metavar="ADDRESS",
+              help="A proxy, or a network of them, whose X-Forwarded headers count; repeatable.")  # fmt: skip
 @click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")
 @one_line_errors
 def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
@@ -110,10 +135,9 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
               help="Only events of which this is true; * in VALUE stands for anything but /, ** for that too. All, if "
                    "repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as on the wire.")
-@click.option("--url", metavar="URL", help="The server, if it is not the one of the data directory.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory of the server.")
+@which_server
 @one_line_errors
-def tail(topics: tuple[str, ...], url: str | None, data_dir: Path | None, **options: Any) -> None:  # noqa: ANN401
+def tail(topics: tuple[str, ...], place: dict[str, Any], **options: Any) -> None:  # noqa: ANN401
     """Print records as they arrive.
 
     TOPIC: a project's name, . for the project of this directory, a conversation's id or its first 6 characters or more;
@@ -121,12 +145,12 @@ def tail(topics: tuple[str, ...], url: str | None, data_dir: Path | None, **opti
     """
     import trio
 
-    from observatory.cli.serve import server_url
+    from observatory.cli.place import Where
     from observatory.cli.tail import run
     from observatory.core.where_text import where_of
 
     where = where_of(options["where"])  # a mistake in it is told whether a server runs or not
-    trio.run(run, url or server_url(data_dir), topics, options["count"], options["since"], options["as_json"], where)
+    trio.run(run, Where(**place).server(), topics, options["count"], options["since"], options["as_json"], where)
 
 
 @main.command()
@@ -135,29 +159,41 @@ def tail(topics: tuple[str, ...], url: str | None, data_dir: Path | None, **opti
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="The newest N.")
 @click.option("--agents", is_flag=True, help="Sub-agents among the sessions.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as in a snapshot.")
-@click.option("--url", metavar="URL", help="The server, if it is not the one of the data directory.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory of the server.")
+@which_server
 @one_line_errors
-def ls(url: str | None, data_dir: Path | None, **options: Any) -> None:  # noqa: ANN401 - the options above
+def ls(place: dict[str, Any], **options: Any) -> None:  # noqa: ANN401 - the options above
     """List projects or sessions, newest first; also while no server runs."""
     from observatory.cli.ls import Options, run
+    from observatory.cli.place import Where
 
-    run(Options(**options), url, data_dir)
+    run(Options(**options), Where(**place))
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="The whole status as JSON.")
-@click.option("--url", metavar="URL", help="The server, if it is not the one of the data directory.")
-@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory of the server.")
+@which_server
 @one_line_errors
-def status(as_json: bool, url: str | None, data_dir: Path | None) -> None:
+def status(as_json: bool, place: dict[str, Any]) -> None:
     """Show what the running server sees and does."""
     import trio
 
-    from observatory.cli.serve import server_url
+    from observatory.cli.place import Where
     from observatory.cli.status import run
 
-    trio.run(run, url or server_url(data_dir), as_json)
+    trio.run(run, Where(**place).server(), as_json)
+
+
+@main.command()
+@click.option("--link", is_flag=True, help="Print a link that lets a browser in; it works once, within a minute.")
+@click.option("--rotate", is_flag=True, help="Make a new token; whoever came with the old one is closed.")
+@which_server
+@one_line_errors
+def token(link: bool, rotate: bool, place: dict[str, Any]) -> None:
+    """Print where the token is that clients of a server with --auth token need; or hand it to a browser."""
+    from observatory.cli.place import Where
+    from observatory.cli.token import run
+
+    run(Where(**place), link=link, rotate=rotate)
 
 
 @main.command()

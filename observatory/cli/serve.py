@@ -9,9 +9,7 @@ import click
 import trio
 
 from observatory import app
-from observatory.config import Config, default_data_dir, load
-from observatory.core.errors import Unreachable
-from observatory.storage.opening import running
+from observatory.config import TOKEN, Config, default_data_dir, default_token_file, load
 from observatory.telemetry import logs
 
 
@@ -34,17 +32,13 @@ def _tell(config: Config, ready: app.Ready) -> None:
     else:
         wanted = " nor ".join(ready.roots)
         click.echo(f"nothing to watch yet: neither {wanted} exists; it is picked up as soon as Claude Code creates it")
+    if config.auth == "token":
+        link = f"{sys.argv[0]} token --link{_same_server(config)}"
+        click.echo(f"clients need the token in {config.token_file}   (a link for a browser: {link})")
     sys.stdout.flush()
 
 
 def _same_server(config: Config) -> str:
-    return "" if config.data_dir == default_data_dir() else f" --data-dir {config.data_dir}"
-
-
-def server_url(data_dir: Path | None) -> str:
-    """Where the server of a data directory listens. Raises Unreachable."""
-    directory = (data_dir or default_data_dir()).absolute()
-    found = running(directory)
-    if found is None or found.url is None:
-        raise Unreachable(f"no server runs on {directory}", "start one with: observatory serve")
-    return found.url
+    place = "" if config.data_dir == default_data_dir() else f" --data-dir {config.data_dir}"
+    usual = default_token_file() or config.data_dir / TOKEN
+    return place if config.auth == "none" or config.token_file == usual else f"{place} --token-file {config.token_file}"

@@ -5,20 +5,21 @@ from typing import Any
 import click
 import orjson
 
-from observatory.client.connection import OpenStream, connect
+from observatory.client.connection import OpenStream, Server, connect, server_at
 from observatory.core.client_items import refused
 
 
-async def run(url: str, as_json: bool) -> None:
+async def run(url: str | Server, as_json: bool) -> None:
     """Ask the server and print. Raises Unreachable, Refused, Closed."""
     status = await ask(url)
+    url = server_at(url).url
     if as_json:
         click.echo(orjson.dumps(status, option=orjson.OPT_INDENT_2).decode())
     else:
         click.echo("\n".join(lines(url, status)))
 
 
-async def ask(url: str, open_stream: OpenStream | None = None, request: str = "get_status") -> dict[str, Any]:
+async def ask(url: str | Server, open_stream: OpenStream | None = None, request: str = "get_status") -> dict[str, Any]:
     """The data of the server's reply to a request without data. Raises Unreachable, Refused, Closed."""
     async with connect(url, open_stream=open_stream) as connection:
         reply = await connection.request(request)

@@ -10,7 +10,7 @@ import attrs
 from observatory.cli.lookup import topics_of
 from observatory.cli.notices import Notices
 from observatory.cli.terminal import Printer
-from observatory.client.connection import OpenStream, connect
+from observatory.client.connection import OpenStream, Server, connect
 from observatory.client.follow import follow
 from observatory.core.client_items import Event, Item, Snapshot
 from observatory.core.events import Position
@@ -47,7 +47,7 @@ class JsonLines:
 
 
 async def tail(
-    url: str,
+    url: str | Server,
     topics: Sequence[str],
     n: int | None,
     since: Position | None,
@@ -79,7 +79,12 @@ async def tail(
 
 
 async def run(
-    url: str, topics: Sequence[str], n: int | None, since_seq: int | None, as_json: bool, where: Tree | None = None
+    url: str | Server,
+    topics: Sequence[str],
+    n: int | None,
+    since_seq: int | None,
+    as_json: bool,
+    where: Tree | None = None,
 ) -> None:
     """The command: to standard output, and since a seq of the log that the server has now. Raises as `tail`, and
     UsageError: a topic is the name of nothing."""
@@ -88,7 +93,7 @@ async def run(
     await tail(url, topics, n, since, as_json, sys.stdout, where=where)
 
 
-async def epoch_of(url: str, open_stream: OpenStream | None = None) -> str:
+async def epoch_of(url: str | Server, open_stream: OpenStream | None = None) -> str:
     """Name of the server's log. Raises: Unreachable, Refused, Closed."""
     async with connect(url, open_stream=open_stream) as connection:
         return str(connection.hello.data["position"]["epoch"])

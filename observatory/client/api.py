@@ -17,7 +17,7 @@ from typing import Any, assert_never
 import attrs
 import trio
 
-from observatory.client.connection import Dial, OpenStream, unwrapped
+from observatory.client.connection import Dial, OpenStream, Server, server_at, unwrapped
 from observatory.client.follow import Following, Items
 from observatory.client.saved import SavedPosition
 from observatory.core.client_events import Delivery, typed
@@ -35,7 +35,7 @@ OnConnection = Callable[[Connected | Disconnected], object]
 
 @asynccontextmanager
 async def connect(
-    url: str,
+    url: str | Server,
     *,
     token: str | None = None,
     uniform: Uniform = random.uniform,
@@ -48,12 +48,13 @@ async def connect(
     Args: uniform, open_stream: chance and the way to the server, for tests.
     Raises: UsageError: the URL is none.
     """
-    parse_target(url)
+    dial = server_at(url, token).dial(open_stream=open_stream)
+    parse_target(dial.url)
     send, receive = trio.open_memory_channel[Run](0)
     with unwrapped():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_run_all, receive)
-            yield Client(Dial(url, token, open_stream=open_stream), uniform, send)
+            yield Client(dial, uniform, send)
             nursery.cancel_scope.cancel()
 
 

@@ -12,6 +12,7 @@ import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError
 
+from observatory.client.trust import SYSTEM, Trust
 from observatory.core.client_items import ABNORMAL, Closed, Frame, Refused, closed, parse_frame, refusal, refused
 from observatory.core.client_target import Target, parse_target
 from observatory.core.errors import Unreachable
@@ -30,13 +31,14 @@ Wrap = Callable[..., Awaitable[WebSocketConnection]]
 
 @attrs.frozen
 class Dial:
-    """How to reach the server. `open_stream` replaces dialling, for tests."""
+    """How to reach the server. `trust`: whose certificate is believed. `open_stream` replaces dialling, for tests."""
 
     url: str
-    token: str | None = None
+    token: str | None = attrs.field(default=None, repr=False)
     headers: Sequence[tuple[str, str]] = ()
     legacy: bool = False
     open_stream: OpenStream | None = None
+    trust: Trust = SYSTEM
 
     async def open(self, target: Target) -> trio.abc.Stream:
         """A stream to the server. Raises: Unreachable."""
@@ -45,7 +47,7 @@ class Dial:
                 if self.open_stream is not None:
                     return await self.open_stream()
                 if target.tls:
-                    return await trio.open_ssl_over_tcp_stream(target.host, target.port, https_compatible=True)
+                    return await self.trust.open(target)
                 return await trio.open_tcp_stream(target.host, target.port)
         except (OSError, trio.TooSlowError):
             raise Unreachable(f"No server answers at {target.authority}", "is `observatory serve` running?") from None
@@ -53,6 +55,30 @@ class Dial:
     def header_lines(self) -> list[tuple[bytes, bytes]]:
         token = [] if self.token is None else [("Authorization", f"Bearer {self.token}")]
         return [(name.encode(), value.encode()) for name, value in (*self.headers, *token)]
+
+
+@attrs.frozen
+class Server:
+    """A server, and what it takes to be let in. Wherever a URL is taken, one of these may stand."""
+
+    url: str
+    token: str | None = attrs.field(default=None, repr=False)
+    trust: Trust = SYSTEM
+
+    def dial(
+        self,
+        headers: Sequence[tuple[str, str]] = (),
+        legacy: bool = False,
+        open_stream: OpenStream | None = None,
+    ) -> Dial:
+        """How to reach it."""
+        return Dial(self.url, self.token, headers, legacy, open_stream, self.trust)
+
+
+def server_at(url: str | Server, token: str | None = None) -> Server:
+    """The server that a URL means; `token` if there is none yet."""
+    server = url if isinstance(url, Server) else Server(url)
+    return server if token is None else attrs.evolve(server, token=token)
 
 
 @attrs.define(eq=False)
@@ -144,7 +170,7 @@ class Connection:
 
 @asynccontextmanager
 async def connect(
-    url: str,
+    url: "str | Server",
     *,
     topics: Sequence[str] = (),
     where: dict[str, Any] | None = None,
@@ -159,7 +185,7 @@ async def connect(
     Args:   legacy: offer no subprotocol, as the original client. open_stream: instead of dialling, for tests.
     Raises: Unreachable: nobody answers. Refused: the server does, with a status or an error. Closed: right after hello.
     """
-    async with open_connection(Dial(url, token, headers, legacy, open_stream)) as connection:
+    async with open_connection(server_at(url, token).dial(headers, legacy, open_stream)) as connection:
         if topics or since is not None:
             resume = {} if since is None else {"resume": {"epoch": since.epoch, "seq": since.seq}}
             reply = await connection.request("subscribe", {"topics": list(topics), "where": where, **resume})
@@ -210,7 +236,8 @@ async def _handshake(dial: Dial, wrap: Wrap, stream: HandshakeStream) -> Connect
                 raise Refused(f"The server at {target.authority} does not speak {SUBPROTOCOL}")
             hello = await _read(ws)
     except trio.TooSlowError:
-        raise Unreachable(f"The server at {target.authority} did not complete the handshake") from None
+        hint = "it may want a token: see --token-file" if stream.opened and dial.token is None else ""
+        raise Unreachable(f"The server at {target.authority} did not complete the handshake", hint) from None
     if hello.type == "error":
         raise refused(hello)
     return Connection(ws, stream, hello)

@@ -8,7 +8,15 @@ from typing import Any, assert_never
 import attrs
 import trio
 
-from observatory.client.connection import Connection, Dial, OpenStream, open_connection, unwrapped
+from observatory.client.connection import (
+    Connection,
+    Dial,
+    OpenStream,
+    Server,
+    open_connection,
+    server_at,
+    unwrapped,
+)
 from observatory.core.client_effects import Deliver, Effect, Fail, GiveUp, Leave, Retry, Send, Verdict
 from observatory.core.client_items import ABNORMAL, Closed, Disconnected, Item
 from observatory.core.client_progress import Progress
@@ -48,7 +56,7 @@ class Items:
 
 @asynccontextmanager
 async def follow(
-    url: str,
+    url: str | Server,
     topics: Sequence[str],
     *,
     where: dict[str, Any] | None = None,
@@ -67,7 +75,7 @@ async def follow(
     Raises: UsageError: the URL is none. Everything later comes out of the iterator.
     """
     state = ClientState(tuple(topics), where, Progress(since), Backoff(uniform), snapshot, patient)
-    following = Following(Dial(url, token, open_stream=open_stream), state, reconnect)
+    following = Following(server_at(url, token).dial(open_stream=open_stream), state, reconnect)
     with unwrapped(), following:  # closed last: a send to a closed channel would raise
         async with trio.open_nursery() as nursery:
             nursery.start_soon(following.run)

@@ -34,6 +34,7 @@ class Timing:
     ping_interval: float = 25.0
     ping_timeout: float = 10.0
     handshake: float = 10.0
+    auth: float = 10.0
     first_request: float = 15.0
     close_timeout: float = 5.0
     retry_min_ms: int = 250
@@ -72,8 +73,9 @@ def connection_established(
     limits: WireLimits,
     timing: Timing,
     now_ms: int,
+    re: RequestId = None,
 ) -> bytes:
-    """The server's first frame."""
+    """The server's first frame; `re` when it answers `auth`."""
     data = {
         "client_id": client_id,
         "server_time": rfc3339(now_ms),
@@ -84,7 +86,7 @@ def connection_established(
         "retry": {"min_ms": timing.retry_min_ms, "max_ms": timing.retry_max_ms},
         "limits": attrs.asdict(limits),
     }
-    return message("connection_established", data, now_ms)
+    return message("connection_established", data, now_ms, re)
 
 
 def standing(kind: str, re: RequestId, at: Standing, log: LogPosition, now_ms: int, **more: object) -> bytes:

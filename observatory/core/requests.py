@@ -154,7 +154,12 @@ def _get_snapshot(re: RequestId, data: dict[str, Any]) -> Request:
     return GetSnapshot(re, limit)
 
 
+def _auth(re: RequestId, data: dict[str, Any]) -> Request:
+    raise _invalid("auth is only taken as the first message, where a credential is asked for and none was shown")
+
+
 _PARSERS: dict[str, Callable[[RequestId, dict[str, Any]], Request]] = {
+    "auth": _auth,
     "subscribe": _subscribe,
     "unsubscribe": _unsubscribe,
     "resume": lambda re, data: ResumeRequest(re, parse_resume(data)),

@@ -5,6 +5,7 @@ A broadcast is an event like any other: stored first, then published, in order, 
 
 import inspect
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -31,6 +32,7 @@ from observatory.server.websocket import Connection, Services
 
 log = structlog.get_logger()
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 Judge = Callable[[Filter], bool]  # what a filter says of a message
 
 
@@ -71,7 +73,8 @@ class ConnectionManager:
 
     Args: outbox: what may wait for one client before it is fed from the log. max_clients: each takes a descriptor, and
           the process's limit of those is the embedder's to raise. max_message_bytes: of one broadcast.
-          pace: how fast clients are sent away at the end.
+          pace: how fast clients are sent away at the end. token: gives the token that clients must have; without one
+          only processes of the own user and of root may connect.
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class ConnectionManager:
         max_message_bytes: int = MAX_BYTES,
         pace: Pace | None = None,
         jitter: Callable[[int, int], int] = random.randint,
+        token: Callable[[], str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         outbox = outbox or OutboxLimits()
         limits = WireLimits(outbox.frames, outbox.bytes)
@@ -93,7 +98,9 @@ class ConnectionManager:
         self._max_message_bytes = max_message_bytes
         self._broadcasts = Broadcasts()
         self._pace = pace or Pace()
-        self._server = WebSocketServer(services, policy or Policy(), outbox, max_clients, feed.on_written, jitter)
+        self._server = WebSocketServer(
+            services, policy or Policy(), outbox, max_clients, feed.on_written, jitter, token=token, tls=tls
+        )
 
     # -- serving -------------------------------------------------------------------------------------------------------
 
@@ -104,12 +111,12 @@ class ConnectionManager:
 
         Raises: WorldError: the port cannot be had. UsageError: an address that others could reach; see docs/library.md.
         """
-        if host not in LOOPBACK:
-            raise UsageError(f"{host!r} would let others read your transcripts, without credentials; use 127.0.0.1")
+        if host not in LOOPBACK and self._server.token is None:
+            raise UsageError(f"{host!r} would let others read your transcripts, without a token; use 127.0.0.1")
         listeners = await listen(host, port)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.serve, listeners)
-            url = url_of(listeners[0])
+            url = url_of(listeners[0], tls=self._server.tls is not None)
             self._feed.announce(url)
             try:
                 yield url
@@ -238,10 +245,11 @@ class ConnectionManager:
         return {**theirs, **mine, **both}
 
 
-def url_of(listener: trio.SocketListener) -> str:
-    """Where clients connect."""
+def url_of(listener: trio.SocketListener, *, tls: bool = False) -> str:
+    """Where clients on this machine connect."""
     host, port = listener.socket.getsockname()[:2]
-    return f"ws://[{host}]:{port}/ws" if ":" in host else f"ws://{host}:{port}/ws"
+    host = EVERYWHERE.get(host, host)
+    return f"{'wss' if tls else 'ws'}://{f'[{host}]' if ':' in host else host}:{port}/ws"
 
 
 def _data(value: ConversationData | FileEvent | dict[str, Any]) -> Any:  # noqa: ANN401 - what is no contract is checked later

@@ -1,6 +1,7 @@
 """The listening side: accept, check, upgrade, and keep every client's failure inside its own scope."""
 
 import errno
+import ssl
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -14,11 +15,13 @@ from actors.sender import OutboxLimits
 from observatory.core.closing import CloseCode
 from observatory.core.drain import Pace, plan
 from observatory.core.errors import WorldError
-from observatory.core.handshake import Accepted, Head, Policy, Refused, check
+from observatory.core.handshake import Accepted, Head, Policy, Refused
 from observatory.core.replies import PROTOCOL
 from observatory.core.topics import LEGACY_TOPICS
 from observatory.server import drain, upgrade
-from observatory.server.transport import ControlStream
+from observatory.server.gate import Gate, Welcome
+from observatory.server.tls import secure
+from observatory.server.transport import ControlStream, Wired
 from observatory.server.websocket import Connection, Services
 from observatory.server.wire import ABNORMAL, put_together
 
@@ -47,6 +50,9 @@ class WebSocketServer:
     max_clients: int
     on_written: Callable[[object], None]
     jitter: Callable[[int, int], int]
+    token: Callable[[], str] | None = attrs.field(default=None, kw_only=True, repr=False)
+    tls: ssl.SSLContext | None = attrs.field(default=None, kw_only=True)
+    gate: Gate = attrs.field(init=False)
     counters: Counters = attrs.field(factory=Counters)
     connections: dict[Connection, None] = attrs.field(factory=dict)  # in the order in which they came
     draining: bool = False
@@ -54,8 +60,12 @@ class WebSocketServer:
     _open: int = 0
     _someone_left: trio.Event = attrs.field(factory=trio.Event)
 
+    def __attrs_post_init__(self) -> None:
+        self.gate = Gate(self.policy, self.token, self.tls is not None, self._expire)
+
     async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Serve clients until cancelled."""
+        self.gate.open()
         await trio.serve_listeners(self._firewall, listeners)
 
     async def shut_down(self, pace: Pace) -> None:
@@ -93,10 +103,15 @@ class WebSocketServer:
             self._open -= 1
             stream.socket.close()
 
-    async def _greet(self, stream: trio.SocketStream) -> None:
-        received = await upgrade.read_head(stream, self.services.timing.handshake)
+    async def _greet(self, plain: trio.SocketStream) -> None:
+        deadline = trio.current_time() + self.services.timing.handshake
+        stream = plain if self.tls is None else await secure(plain, self.tls, deadline)
+        received = await upgrade.read_head(stream, deadline - trio.current_time())
         head = received.head
-        verdict = head if isinstance(head, Refused) else check(head, self.policy)
+        verdict = head if isinstance(head, Refused) else self.gate.judge(plain.socket, head)
+        if isinstance(verdict, Welcome):
+            await upgrade.welcome(stream, verdict.cookie)
+            return
         if isinstance(verdict, Accepted) and self.draining:
             verdict = upgrade.unavailable("DRAINING", "the server is going down")
         if isinstance(verdict, Accepted) and self._open > self.max_clients:
@@ -108,8 +123,9 @@ class WebSocketServer:
             assert isinstance(head, Head)
             await self._run(stream, verdict, upgrade.canonical(head, verdict.legacy), received.rest)
 
-    async def _run(self, stream: trio.SocketStream, accepted: Accepted, head: bytes, rest: bytes) -> None:
-        connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services)
+    async def _run(self, stream: Wired, accepted: Accepted, head: bytes, rest: bytes) -> None:
+        token = self.gate.current if accepted.due else None
+        connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services, token)
         close_seconds, limit = self.services.timing.close_timeout, self.services.limits.message_bytes
         wire = put_together(stream, (head, rest), connection, self.outbox, self.on_written, close_seconds)
         connection.sender = wire.sender
@@ -128,6 +144,11 @@ class WebSocketServer:
             self._someone_left.set()
             self._someone_left = trio.Event()
         self._count_end(connection, code)
+
+    def _expire(self) -> None:
+        """The token is another one now: whoever came with the old one goes (row 27)."""
+        for connection in tuple(self.connections):
+            connection.close_soon(CloseCode.BAD_CREDENTIAL, "the token was replaced")
 
     def _count_end(self, connection: Connection, code: int) -> None:
         if code in (ABNORMAL, CloseCode.STALLED):

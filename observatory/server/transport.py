@@ -1,18 +1,16 @@
 """The socket under one client: the Sender writes through it, trio-websocket reads through it, one writer at a time."""
 
 import socket
-import struct
 from collections.abc import Callable
 
 import trio
 
 from actors.sender import Sender
 from observatory.core.closing import CloseCode
+from observatory.server.tls import RESET, USER_TIMEOUT_MS, TlsStream
 
 CLOSE_FRAME = 0x88  # first byte of a final close frame
 MAX_REASON = 123  # a control frame's payload is at most 125 bytes, and the code takes two
-USER_TIMEOUT_MS = 30_000  # what was sent and nobody acknowledges for so long: the kernel gives the connection up
-RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a time of 0: closing sends RST
 
 
 class SocketTransport:
@@ -49,6 +47,9 @@ class SocketTransport:
         self._stream.socket.close()
 
 
+Wired = trio.SocketStream | TlsStream
+
+
 class ControlStream(trio.abc.Stream):
     """What trio-websocket gets: reads from the socket (first what was read already), writes through the Sender.
 
@@ -57,7 +58,7 @@ class ControlStream(trio.abc.Stream):
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: Wired,
         sender: Sender,
         head: bytes,
         rest: bytes,

@@ -15,6 +15,10 @@ MAX_HEAD = 16 * 1024
 RECEIVE_BYTES = 4096
 LINGER_SECONDS = 1.0  # time for the peer to read the last bytes before the socket is closed
 BUSY = (1, 10)  # seconds, drawn for Retry-After
+WELCOME = (
+    b"<!doctype html><title>Claude Code Observatory</title>"
+    b"<p>This browser may now connect to this Observatory. The link has done its work and opens nothing any more."
+)
 
 
 class Dropped(Exception):
@@ -83,22 +87,39 @@ def unavailable(code: str, message: str) -> Refused:
     return Refused(503, code, message, (("Retry-After", str(random.randint(*BUSY))),))
 
 
-async def refuse(stream: trio.SocketStream, refused: Refused) -> None:
+async def refuse(stream: trio.abc.HalfCloseableStream, refused: Refused) -> None:
     """Send the answer, then return when the peer has read it."""
     body = orjson.dumps({"error": {"code": refused.code, "message": refused.message}})
+    await _answer(stream, refused.status, (("Content-Type", "application/json"), *refused.headers), body)
+
+
+async def welcome(stream: trio.abc.HalfCloseableStream, cookie: str) -> None:
+    """Give a browser its cookie, on a page that says so."""
+    headers = (
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Set-Cookie", cookie),
+        ("Cache-Control", "no-store"),
+        ("Referrer-Policy", "no-referrer"),
+        ("Content-Security-Policy", "default-src 'none'"),
+    )
+    await _answer(stream, 200, headers, WELCOME)
+
+
+async def _answer(
+    stream: trio.abc.HalfCloseableStream, status: int, headers: tuple[tuple[str, str], ...], body: bytes
+) -> None:
     lines = [
-        f"HTTP/1.1 {refused.status} {HTTPStatus(refused.status).phrase}",
-        "Content-Type: application/json",
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         f"Content-Length: {len(body)}",
         "Connection: close",
-        *(f"{name}: {value}" for name, value in refused.headers),
+        *(f"{name}: {value}" for name, value in headers),
     ]
     with trio.move_on_after(LINGER_SECONDS):
         await stream.send_all("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
         await linger(stream)
 
 
-async def linger(stream: trio.SocketStream) -> None:
+async def linger(stream: trio.abc.HalfCloseableStream) -> None:
     """Say that nothing follows, and wait for the peer's end: closing with unread input would reset what it has to read.
 
     Bounded by LINGER_SECONDS.

@@ -16,6 +16,7 @@ from actors.router import Subscribe as SubscribeTurn
 from actors.sender import Page, Sender
 from observatory.core import protocol, replies, states
 from observatory.core.closing import CloseCode
+from observatory.core.credentials import authenticate, late
 from observatory.core.errors import RequestError, StoreError
 from observatory.core.events import LogPosition, text_frame
 from observatory.core.ports import EventSource, Stored
@@ -23,7 +24,7 @@ from observatory.core.protocol import At, Close, Effect, Fetch, Reply, Session, 
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.requests import RequestId
 from observatory.core.states import Effect as Does
-from observatory.core.states import Input
+from observatory.core.states import Input, State
 from observatory.core.subscription import comes_to
 from observatory.core.topics import EVERYONE
 from observatory.server.transport import ControlStream
@@ -51,12 +52,6 @@ class Services:
     limits: WireLimits
 
 
-def _upgraded(legacy: bool, topics: frozenset[str] | None) -> Input:
-    if legacy:
-        return Input.UPGRADE_LEGACY
-    return Input.UPGRADE if topics is None else Input.UPGRADE_WITH_TOPICS
-
-
 @attrs.define(eq=False)
 class Connection:
     """One accepted client. `serve` is its life; nothing a client does leaves it."""
@@ -64,12 +59,15 @@ class Connection:
     client_id: str
     legacy: bool
     services: Services
+    token: Callable[[], str | None] | None = attrs.field(default=None, repr=False)  # due as the first frame
     sender: Sender = attrs.field(init=False)
     session: Session = attrs.field(factory=Session)
     _close: Close | None = None
     _greeted: bool = False
-    _shutdown: bytes | None = None  # to be told after the hello
+    _shutdown: bytes | None = None  # to be told after the hello, or while a credential is due
     _snapshot: trio.Event | None = None  # set when the last one is written
+    _admitted: trio.Event = attrs.field(factory=trio.Event)
+    _answers: RequestId = None  # the `auth` that the first frame answers
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -121,13 +119,31 @@ class Connection:
 
     async def _listen(self, ws: WebSocketConnection, topics: frozenset[str] | None) -> None:
         try:
-            await self._establish(topics)
+            if self.token is None or await self._authenticate(ws, self.token()):
+                await self._establish(topics)
             while self._close is None:
                 await self._receive(await ws.get_message())
         except ConnectionClosed:
             return
         except Exception:  # row 27
             self.fail()
+
+    async def _authenticate(self, ws: WebSocketConnection, token: str | None) -> bool:
+        """Wait for `auth`, the only message that a client without a credential may send (rows 3, 5 and 6)."""
+        self.session.on(Input.UPGRADE_UNPROVEN)
+        self._reachable()
+        message: str | bytes | None = None
+        with trio.move_on_after(self.services.timing.auth):
+            message = await ws.get_message()
+        try:
+            if message is None:
+                raise late()
+            self._answers = authenticate(message, token or "")
+        except RequestError as failure:
+            self._reply(replies.error(failure, now_ms()))
+            self.close_soon(CloseCode.BAD_CREDENTIAL, failure.message)
+            return False
+        return True
 
     async def _leave(self) -> None:
         with trio.CancelScope(shield=True), trio.move_on_after(self.services.timing.close_timeout):
@@ -201,20 +217,35 @@ class Connection:
     # -- at the Router's turn ------------------------------------------------------------------------------------------
 
     async def _establish(self, topics: frozenset[str] | None) -> None:
+        self._admitted.set()
+
         def decide(at: At) -> protocol.Settled:
             self.session.topics = topics or frozenset()
             self.session.requested = topics is not None
             services = self.services
-            self.session.on(_upgraded(self.legacy, topics))
+            self.session.on(self._admission(topics))
             payload = replies.connection_established(
-                self.client_id, self.legacy, self.session.topics, at.log, services.limits, services.timing, at.now_ms
-            )
+                self.client_id, self.legacy, self.session.topics, at.log, services.limits, services.timing, at.now_ms,
+                self._answers,
+            )  # fmt: skip
             return protocol.Settled(self.session.topics, at.log.head if topics else None, payload)
 
         await self._settle(decide)
-        self._greeted = True
-        if self._shutdown is not None:
-            self._reply(self._shutdown)
+        self._reachable()
+
+    def _admission(self, topics: frozenset[str] | None) -> Input:
+        if self.legacy:
+            return Input.UPGRADE_LEGACY
+        if self.session.state is State.UA:
+            return Input.AUTH_GOOD if topics is None else Input.AUTH_GOOD_WITH_TOPICS
+        return Input.UPGRADE if topics is None else Input.UPGRADE_WITH_TOPICS
+
+    def _reachable(self) -> None:
+        """From now on it hears of a shutdown at once."""
+        if not self._greeted:
+            self._greeted = True
+            if self._shutdown is not None:
+                self._reply(self._shutdown)
 
     async def _settle(self, decide: Callable[[At], protocol.Settled]) -> None:
         """Have `decide` called between two messages; its reply is queued there too."""
@@ -255,6 +286,7 @@ class Connection:
 
     async def _expect_request(self) -> None:
         """Close a client that only connects (row 25). Topics in the URL are a request; so legacy clients made one."""
+        await self._admitted.wait()
         await trio.sleep(self.services.timing.first_request)
         if not self.session.requested:
             self.close_soon(CloseCode.NO_REQUEST, "no request in time")

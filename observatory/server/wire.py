@@ -10,7 +10,8 @@ from wsproto.utilities import LocalProtocolError
 from actors.sender import Backlog, OutboxLimits, Sender, Stalled
 from observatory.core.closing import CloseCode
 from observatory.server import upgrade
-from observatory.server.transport import ControlStream, SocketTransport
+from observatory.server.tls import TlsStream
+from observatory.server.transport import ControlStream, SocketTransport, Wired
 
 ABNORMAL = 1006  # the connection ended without a close frame; never on the wire
 RECEIVE_BYTES = 4096
@@ -21,8 +22,8 @@ Converse = Callable[[WebSocketConnection, ControlStream], Awaitable[int]]
 class Wire:
     """`run` is its life. Whoever makes a Wire closes it, also when it was never run."""
 
-    stream: trio.SocketStream
-    transport: SocketTransport
+    stream: Wired
+    transport: SocketTransport | TlsStream
     sender: Sender
     control: ControlStream
 
@@ -71,7 +72,7 @@ class Wire:
 
 
 def put_together(
-    stream: trio.SocketStream,
+    stream: Wired,
     received: tuple[bytes, bytes],
     backlog: Backlog,
     outbox: OutboxLimits,
@@ -82,7 +83,7 @@ def put_together(
 
     Args: received: the checked head (`upgrade.canonical`), and the bytes that came behind it.
     """
-    transport = SocketTransport(stream)
+    transport = stream if isinstance(stream, TlsStream) else SocketTransport(stream)
     sender = Sender(transport, outbox, backlog, on_written)
     return Wire(stream, transport, sender, ControlStream(stream, sender, *received, close_seconds))
 

@@ -46,10 +46,11 @@ PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_
 
 @attrs.frozen
 class Running:
-    """The process that writes the data directory; `url` is None until it listens."""
+    """The process that writes the data directory; `url` is None until it listens. certificate: its file, with TLS."""
 
     pid: int
     url: str | None
+    certificate: str | None = None
 
 
 class AlreadyServed(StoreError):
@@ -83,7 +84,7 @@ def running(directory: Path) -> Running | None:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 data = json.loads(file.read() or "{}")
-                return Running(data.get("pid", 0), data.get("url"))
+                return Running(data.get("pid", 0), data.get("url"), data.get("certificate"))
     except (OSError, ValueError):
         return None
     return None
@@ -119,10 +120,11 @@ class DirectoryLock:
             raise refusal from None
         self.announce(None)
 
-    def announce(self, url: str | None) -> None:
-        """Tell other processes where this one listens."""
+    def announce(self, url: str | None, certificate: str | None = None) -> None:
+        """Tell other processes where this one listens, and by which file's certificate they know it."""
         os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps({"pid": os.getpid(), "url": url}).encode(), 0)
+        told = {"pid": os.getpid(), "url": url, **({} if certificate is None else {"certificate": certificate})}
+        os.pwrite(self._file, json.dumps(told).encode(), 0)
 
     def release(self) -> None:
         """Let another process have the directory."""

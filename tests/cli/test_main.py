@@ -78,7 +78,7 @@ def test_importing_the_command_line_imports_nothing_heavy() -> None:
         (["serve", "--bogus"], "No such option '--bogus'"),
         (["serve", "--port"], "requires an argument"),
         (["serve", "--port", "x"], "--port must be a whole number"),
-        (["serve", "--host", "0.0.0.0"], "--host '0.0.0.0' would let others read"),
+        (["serve", "--host", "0.0.0.0"], "--host 0.0.0.0 would let others read"),
         (["serve", "--root", __file__], "is a file"),
         (["tail", "-n", "0"], "Invalid value for '-n'"),
         (["tail", "--url", "nonsense"], "nonsense"),

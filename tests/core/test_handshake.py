@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observatory.core.handshake import Accepted, Head, Policy, Refused, check
+from observatory.core.handshake import Accepted, Head, Login, Policy, Refused, Visitor, check
 
 GOOD = {
     "host": "localhost:8765",
@@ -125,3 +125,93 @@ def test_the_first_failing_check_answers() -> None:
 @given(st.text(), st.dictionaries(st.sampled_from([*GOOD, "origin"]), st.text()))
 def test_no_head_ends_in_an_exception(target: str, headers: dict[str, str]) -> None:
     assert isinstance(check(Head("GET", f"/ws?{target}", GOOD | headers), POLICY), Accepted | Refused)
+
+
+# -- who it is ---------------------------------------------------------------------------------------------------------
+
+TOKEN = "s3cret-token_0123456789"
+BEARER = f"Bearer {TOKEN}"
+MINE = Visitor()
+THEIRS = Visitor(ours=False)
+GUARDED = Visitor(token=TOKEN)
+FAST = Visitor(retry_after=7)
+
+# Each row breaks one check and every later one: its own answers. From the top, the order of docs/protocol.md.
+LATER = Visitor(ours=False, token=TOKEN, retry_after=7)
+ORDER: list[tuple[int, str, Head, Visitor]] = [
+    (404, "NOT_FOUND",
+     head("/x?token=1&subscribe=x", upgrade="h2c", host="evil.example", origin="null"), LATER),
+    (400, "BAD_UPGRADE",
+     head("/ws?token=1&subscribe=x", upgrade="h2c", sec_websocket_protocol="x", host="evil", origin="null"), LATER),
+    (400, "BAD_SUBPROTOCOL",
+     head("/ws?token=1&subscribe=x", sec_websocket_protocol="x", host="evil", origin="null"), LATER),
+    (400, "CREDENTIAL_IN_URL", head("/ws?token=1&subscribe=x", host="evil.example", origin="null"), LATER),
+    (400, "INVALID_TOPIC", head("/ws?subscribe=x&token=1", host="evil.example", origin="null"), LATER),
+    (421, "HOST_NOT_ALLOWED", head(host="evil.example", origin="null", authorization="Bearer x"), LATER),
+    (403, "ORIGIN_NOT_ALLOWED", head(origin="null", authorization="Bearer x"), LATER),
+    (403, "NOT_YOUR_SERVER", head(authorization="Bearer x"), LATER),
+    (401, "UNAUTHORIZED", head(authorization="Bearer x"), attrs.evolve(LATER, ours=True)),
+    (401, "UNAUTHORIZED", head(sec_websocket_protocol=None), attrs.evolve(LATER, ours=True)),
+    (429, "TOO_MANY_HANDSHAKES", head(authorization=BEARER), attrs.evolve(LATER, ours=True)),
+    (429, "TOO_MANY_HANDSHAKES", head(), attrs.evolve(LATER, ours=True)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "code", "one", "visitor"), ORDER, ids=[f"{row[0]} {row[1]}" for row in ORDER])
+def test_the_checks_run_in_their_order(status: int, code: str, one: Head, visitor: Visitor) -> None:
+    found = check(one, POLICY, visitor)
+    assert isinstance(found, Refused)
+    assert (found.status, found.code) == (status, code)
+
+
+def test_a_refusal_says_what_to_do_about_it() -> None:
+    wrong = check(head(authorization="Bearer x"), POLICY, GUARDED)
+    fast = check(head(), POLICY, FAST)
+    assert isinstance(wrong, Refused)
+    assert isinstance(fast, Refused)
+    assert wrong.headers == (("WWW-Authenticate", "Bearer"),)
+    assert fast.headers == (("Retry-After", "7"),)
+
+
+def test_a_credential_is_due_from_a_client_of_the_protocol_that_shows_none() -> None:
+    assert check(head(), POLICY, GUARDED) == Accepted(False, None, due=True)
+    assert check(head(authorization=BEARER), POLICY, GUARDED) == Accepted(False, None)
+    assert check(head(authorization=BEARER, sec_websocket_protocol=None), POLICY, GUARDED) == Accepted(True, None)
+    assert check(head(authorization=BEARER), POLICY, MINE) == Accepted(False, None)
+    assert verdict_of(head(cookie="observatory_token=stale"), GUARDED) == 401
+    assert verdict_of(head(cookie="observatory_token=stale", authorization=BEARER), GUARDED) == 101
+    assert verdict_of(head(), THEIRS) == 403
+
+
+def verdict_of(one: Head, visitor: Visitor) -> int:
+    found = check(one, POLICY, visitor)
+    return found.status if isinstance(found, Refused) else 101
+
+
+def test_the_address_of_the_connection_may_stand_in_host() -> None:
+    here = Visitor(local="192.0.2.5")
+    assert verdict_of(head(host="192.0.2.5:8765"), here) == 101
+    assert verdict_of(head(host="192.0.2.6"), here) == 421
+    assert verdict_of(head(host=None), Visitor()) == 421
+
+
+@pytest.mark.parametrize(
+    ("one", "visitor", "found"),
+    [
+        (head("/login/abc", upgrade=None), GUARDED, Login("abc")),
+        (head("/login/", upgrade=None), GUARDED, Login("")),
+        (head("/login/abc?x=1", upgrade=None), GUARDED, Login("abc")),
+        (head("/login/abc", upgrade=None), MINE, 404),
+        (head("/login/abc", method="POST"), GUARDED, 404),
+        (head("/login/abc", host="evil.example", origin="null"), GUARDED, 421),
+        (head("/login/abc", origin="null"), attrs.evolve(GUARDED, retry_after=7), 403),
+        (head("/login/abc"), attrs.evolve(GUARDED, retry_after=7), 429),
+    ],
+)
+def test_a_link_is_for_browsers_that_come_by_the_right_name(one: Head, visitor: Visitor, found: Login | int) -> None:
+    got = check(one, POLICY, visitor)
+    assert (got.status if isinstance(got, Refused) else got) == found
+
+
+def test_no_credential_is_in_a_repr() -> None:
+    assert TOKEN not in repr((head(authorization=BEARER), GUARDED, Login(TOKEN)))

@@ -1,6 +1,7 @@
 """A whole server over a real log, on a real port: what the tests of the server stand on."""
 
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -219,6 +220,8 @@ async def serving(
     max_clients: int = 10_000,
     reader: Callable[[EventLog], LogReader] = LogReader,
     send_buffer: int | None = None,
+    token: Callable[[], str] | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Running]:
     """Serve from `directory` while the block runs; `send_buffer`: SO_SNDBUF of accepted sockets."""
     log = EventLog(directory, "boot-1")
@@ -228,7 +231,14 @@ async def serving(
     router: Router[str] = Router(EVERYONE, head, 64, time.monotonic_ns, written.append, read=facts_of_frame)
     services = Services(router, events, status, timing or Timing(), WireLimits())
     server = WebSocketServer(
-        services, policy or Policy(), outbox or OutboxLimits(), max_clients, written.append, lambda low, high: low
+        services,
+        policy or Policy(),
+        outbox or OutboxLimits(),
+        max_clients,
+        written.append,
+        lambda low, high: low,
+        token=token,
+        tls=tls,
     )
     listeners = await listen("127.0.0.1", 0)
     if send_buffer is not None:  # inherited by what is accepted

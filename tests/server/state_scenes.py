@@ -24,6 +24,7 @@ from observatory.storage.log import Retention
 from observatory.storage.reader import LogReader
 from tests.server.serving import Raw, Running, masked, serving
 
+TOKEN = "a-token-of-these-tests"
 ASKED = 77  # id of the request that is the input
 PROBE = "probe"
 TOPIC = "all_conversations"
@@ -67,6 +68,11 @@ class Stage:
         """The server's side."""
         [connection] = self.running.server.connections
         return connection
+
+    @property
+    def unproven(self) -> bool:
+        """Whether a credential is due."""
+        return bool(self.running.server.connections) and self.connection.session.state is State.UA
 
     @property
     def head(self) -> int:
@@ -147,6 +153,8 @@ async def staged(directory: Path, clock: MockClock, state: State, input_: Input,
     stall = 100.0 if input_ is Input.SILENT else 30.0  # bytes that wait would else be the first to end it
     timing = Timing(close_timeout=60.0 if input_ is Input.STALLED else 5.0)
     options: Message = {"timing": timing, "outbox": OutboxLimits(8, 64 * 1024, stall), "send_buffer": 4096}
+    if state is State.UA or input_ in (Input.UPGRADE_UNPROVEN, Input.CREDENTIAL_EXPIRED):
+        options["token"] = lambda: TOKEN
     async with serving(
         directory, status=lambda: stage.status_of_server() if stage else {}, reader=Hooked, **options
     ) as running:
@@ -166,8 +174,13 @@ async def staged(directory: Path, clock: MockClock, state: State, input_: Input,
 async def _enter(stage: Stage, state: State, input_: Input) -> None:
     if state is State.HS:
         return
-    await stage.raw.request(Sec_WebSocket_Protocol=None if stage.legacy else "observatory.v1")
+    target = f"/ws?subscribe={TOPIC}" if (state, input_) == (State.UA, Input.AUTH_GOOD_WITH_TOPICS) else "/ws"
+    bearer = {"Authorization": f"Bearer {TOKEN}"} if input_ is Input.CREDENTIAL_EXPIRED else {}
+    await stage.raw.request(target, Sec_WebSocket_Protocol=None if stage.legacy else "observatory.v1", **bearer)
     assert (await stage.raw.response())[0] == 101
+    if state is State.UA:
+        await stage.running.until(lambda: stage.connection.session.state is State.UA)
+        return
     await stage.take()
     if input_ is not Input.NO_REQUEST:
         await stage.ask("ping")
@@ -255,19 +268,20 @@ async def event_elsewhere(stage: Stage) -> None:
 
 
 async def over_rate(stage: Stage) -> None:
+    unproven = stage.unproven
     await stage.raw.stream.send_all(masked('{"type":"pong"}') * 60)
-    if stage.closed is None:
+    if stage.closed is None and not unproven:
         await stage.running.until(lambda: stage.connection.session._rate_error_at is not None)
     stage.clock.jump(2)  # so that the probe is within the rate again
 
 
 async def flood(stage: Stage) -> None:
-    stage.spent = 2  # RATE_LIMIT_EXCEEDED, at most once a second
+    stage.spent = 0 if stage.unproven else 2  # RATE_LIMIT_EXCEEDED, at most once a second
     await stage.raw.stream.send_all(masked('{"type":"pong"}') * 200)
 
 
 async def invalid_too_often(stage: Stage) -> None:
-    stage.spent = 9
+    stage.spent = 0 if stage.unproven else 9
     await stage.raw.stream.send_all(masked("?") * 10)
 
 
@@ -324,6 +338,11 @@ def closed_for(code: CloseCode) -> Callable[[Stage], Awaitable[None]]:
     return apply
 
 
+async def expired(stage: Stage) -> None:
+    """The token is another one now."""
+    stage.running.server._expire()
+
+
 async def drain(stage: Stage) -> None:
     stage.connection.announce_shutdown(500)
 
@@ -339,7 +358,9 @@ async def defect(stage: Stage) -> None:
     def fail() -> None:
         raise RuntimeError("a defect")
 
-    if stage.running.server.connections:
+    if stage.unproven:
+        stage.connection.fail()
+    elif stage.running.server.connections:
         await stage.ask("get_status")
     else:
         await in_the_handshake(stage, fail)
@@ -384,6 +405,11 @@ APPLY: dict[Input, Callable[[Stage], Awaitable[None]]] = {
     Input.STALLED: stalled,
     Input.SILENT: silent,
     Input.NO_REQUEST: later(15.1),
+    Input.UPGRADE_UNPROVEN: upgrade(),
+    Input.AUTH_LATE: later(10.1),
+    Input.CREDENTIAL_EXPIRED: expired,
+    Input.REMOVED: closed_for(CloseCode.REMOVED),
+    Input.OVERLOAD: closed_for(CloseCode.OVERLOAD),
     Input.LOG_CHANGED: log_changed,
     Input.DRAIN: drain,
     Input.DRAIN_SLOT: closed_for(CloseCode.RESTART),
@@ -397,9 +423,8 @@ APPLY: dict[Input, Callable[[Stage], Awaitable[None]]] = {
     Input.ECHOED: frame(masked(b"\x0f\xa0bye", 8)),
     Input.CLOSE_LATE: later(5.1),
     Input.LOST: lost,
-    # what the credentials bring is no request yet, and answered like anything else that comes when it is too late
-    Input.AUTH_GOOD: request("auth", token="good"),
-    Input.AUTH_GOOD_WITH_TOPICS: request("auth", token="good"),
+    Input.AUTH_GOOD: request("auth", token=TOKEN),
+    Input.AUTH_GOOD_WITH_TOPICS: request("auth", token=TOKEN),
     Input.AUTH_BAD: request("auth", token="bad"),
 }
 assert set(REQUESTS) <= APPLY.keys()

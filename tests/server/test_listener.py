@@ -120,7 +120,7 @@ async def test_a_defect_before_the_upgrade_costs_one_connection(
 
     async with serving(tmp_path) as running:
         with monkeypatch.context() as patched:
-            patched.setattr("observatory.server.listener.check", broken)
+            patched.setattr("observatory.server.gate.check", broken)
             raw = await running.socket()
             await raw.request()
             assert await raw.end() == b""

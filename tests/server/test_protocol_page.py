@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from trio_websocket import open_websocket_url
 
 from observatory.client.connection import Connection, connect
 from observatory.core import closing, protocol, replies, requests
@@ -96,7 +97,10 @@ async def gather(folder: Path, found: Real) -> None:
             await told(listener, found, "get_subscriptions")
             await told(listener, found, "get_snapshot", {"limit": 200})
             for example in ASKS:
-                found.answers.append(await answer_to(example, server.url, found))
+                if example["type"] == "auth":
+                    found.answers.append(await answer_to_auth(example, root, folder, found))
+                else:
+                    found.answers.append(await answer_to(example, server.url, found))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(server.terminate)
                 with pytest.raises(Closed, match=str(closing.CloseCode.RESTART.value)):
@@ -150,6 +154,20 @@ async def answer_to(example: Message, url: str, found: Real) -> Message | None:
             message = json.loads((await connection.receive()).text)
             if message.get("re") == example.get("id") or message.get("re") == "after":
                 return None if message.get("re") == "after" else found.note(message)
+
+
+async def answer_to_auth(example: Message, root: Path, folder: Path, found: Real) -> Message:
+    """The first message of a client, to a server whose token is the page's."""
+    token = folder / "page.token"
+    token.touch(0o600)
+    token.write_text(example["data"]["token"])
+    environ = {"OBSERVATORY_AUTH": "token", "OBSERVATORY_TOKEN_FILE": str(token)}
+    async with (
+        serving(root, folder / "guarded", environ=environ) as server,
+        open_websocket_url(server.url, subprotocols=["observatory.v1"]) as websocket,
+    ):
+        await websocket.send_message(json.dumps(example))
+        return found.note(json.loads(await websocket.get_message()))
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import trio
 import trio.testing
 
 from actors.sender import OutboxLimits, Sender
-from observatory.server.transport import USER_TIMEOUT_MS, ControlStream, SocketTransport, close_frame
+from observatory.server.tls import USER_TIMEOUT_MS
+from observatory.server.transport import ControlStream, SocketTransport, close_frame
 from tests.actors.fakes import ListBacklog
 from tests.server.serving import Raw
 
