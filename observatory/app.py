@@ -79,7 +79,7 @@ def make_manager(config: Config, monitor: FileMonitor, max_clients: int) -> Conn
         LOOPBACK_NAMES | {name.lower() for name in config.allow_hosts},
         frozenset(origin.lower() for origin in config.allow_origins),
     )
-    outbox = OutboxLimits(config.outbox_frames, config.outbox_bytes, config.stall_seconds)
+    outbox = OutboxLimits(config.outbox_frames, config.outbox_bytes, config.stall_seconds, config.outbox_behind_bytes)
     timing = Timing(ping_interval=config.ping_seconds)
     pace = Pace(config.drain_seconds, config.drain_rate, config.shutdown_seconds)
     return ConnectionManager(monitor, policy=policy, outbox=outbox, timing=timing, max_clients=max_clients, pace=pace)

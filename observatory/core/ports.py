@@ -3,15 +3,14 @@
 from functools import cached_property
 from typing import Any, Protocol
 
-import attrs
-
 from observatory.core.batch import Batch
 from observatory.core.events import Event, LogPosition
 from observatory.core.facts import Facts, facts_of
 from observatory.core.forgetting import Removal, Target
+from observatory.core.frozen import frozen
 
 
-@attrs.frozen
+@frozen
 class Stored:
     """An event read back from the log."""
 

@@ -1,6 +1,7 @@
 """The listening side: accept, check, upgrade, and keep every client's failure inside its own scope."""
 
 import errno
+import socket
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -18,12 +19,14 @@ from observatory.core.handshake import Accepted, Head, Policy, Refused, check
 from observatory.core.replies import PROTOCOL
 from observatory.core.topics import LEGACY_TOPICS
 from observatory.server import drain, upgrade
+from observatory.server.backlog import ClientBacklog, SharedPages
 from observatory.server.transport import ControlStream
 from observatory.server.websocket import Connection, Services
 from observatory.server.wire import ABNORMAL, put_together
 
 log = structlog.get_logger()
 BACKLOG = 4096  # connections the kernel holds until they are accepted: a whole team reconnecting at once
+USER_TIMEOUT_MS = 30_000  # for which a peer may acknowledge nothing, or keep its window shut
 
 
 @attrs.define
@@ -50,9 +53,14 @@ class WebSocketServer:
     counters: Counters = attrs.field(factory=Counters)
     connections: dict[Connection, None] = attrs.field(factory=dict)  # in the order in which they came
     draining: bool = False
+    pages: SharedPages = attrs.field(init=False)
     _ids: Any = attrs.field(factory=lambda: count(1))
     _open: int = 0
     _someone_left: trio.Event = attrs.field(factory=trio.Event)
+
+    @pages.default
+    def _shared(self) -> SharedPages:
+        return SharedPages(self.services.events, self.outbox.behind_bytes // 2)
 
     async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Serve clients until cancelled."""
@@ -111,7 +119,8 @@ class WebSocketServer:
     async def _run(self, stream: trio.SocketStream, accepted: Accepted, head: bytes, rest: bytes) -> None:
         connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services)
         close_seconds, limit = self.services.timing.close_timeout, self.services.limits.message_bytes
-        wire = put_together(stream, (head, rest), connection, self.outbox, self.on_written, close_seconds)
+        backlog = ClientBacklog(self.pages, self.services.router, connection)
+        wire = put_together(stream, (head, rest), backlog, self.outbox, self.on_written, close_seconds)
         connection.sender = wire.sender
         topics = (accepted.topics or LEGACY_TOPICS) if accepted.legacy else accepted.topics
 
@@ -124,6 +133,7 @@ class WebSocketServer:
             code = await wire.run(converse, limit, None if accepted.legacy else PROTOCOL)
         finally:
             wire.close()
+            backlog.leave()
             del self.connections[connection]
             self._someone_left.set()
             self._someone_left = trio.Event()
@@ -143,7 +153,7 @@ class WebSocketServer:
 async def listen(host: str, port: int) -> list[trio.SocketListener]:
     """Open the port. Raises WorldError with what to do when it cannot be had."""
     try:
-        return list(await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG))
+        listeners = list(await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG))
     except OSError as error:
         inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
         if inner.errno == errno.EADDRINUSE or "in use" in str(error):
@@ -151,3 +161,7 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
         if inner.errno == errno.EACCES:
             raise WorldError(f"port {port} may not be opened by this user", "choose one above 1023") from None
         raise WorldError(f"cannot listen on {host}:{port} ({error})", "use --host 127.0.0.1") from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit it
+        for listener in listeners:
+            listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    return listeners
