@@ -40,7 +40,7 @@ class Page:
     """What a client that is behind gets next.
 
     data: whole frames, joined, at most half of OutboxLimits.behind_bytes unless it is one frame; frames: how many;
-    position: the last position read, matched or not; at_head: nothing more is there.
+    position: the last position read, matched or not; at_head: so near to the head that the Router has the rest.
     """
 
     data: bytes

@@ -28,6 +28,7 @@ V = TypeVar("V")
 STRIDE = 256  # no page goes beyond a multiple of it: clients that began at different places soon read the same pages
 SHELF_BYTES = 4 * 1024 * 1024  # rows, and as much again of joined frames: some 16 places at a time
 FED_A_TURN = 16  # clients that are given a portion in one turn of the loop, about 1 ms: live events go in between
+NEAR = 32  # events before the head: the Router has them at hand. While a thousand catch up, nobody meets a moving head
 HEAD_BYTES = 4  # before the payload of most frames
 ROW_BYTES = 256  # what a row takes beside its payload
 ENTRY_BYTES = 512  # what an entry takes beside its bytes
@@ -251,7 +252,7 @@ class ClientBacklog:
         except Exception:  # a filter failed: a defect, which only this client pays for
             self.client.fail()
             return Page(b"", 0, after, at_head=False)
-        return Page(joined.data, joined.frames, portion.last, portion.last >= self.router.head)
+        return Page(joined.data, joined.frames, portion.last, portion.last >= self.router.head - NEAR)
 
     async def rejoin(self, position: int) -> None:
         """Ask to be live; a client that becomes live is told so by a ping with its position."""
