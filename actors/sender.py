@@ -11,6 +11,7 @@ import attrs
 import trio
 
 JOIN_BYTES = 64 * 1024  # one write: about what a socket buffer takes at once, and a bound on the copy
+COPY_BYTES = 16 * 1024  # beginning with this size bytes are written as they are: shared, without a copy
 CONTROL_RESERVE = (
     256  # channel places beyond the events' bound, for replies and control frames, which are exempt from it
 )
@@ -38,8 +39,8 @@ class Transport(Protocol):
 class Page:
     """What a client that is behind gets next.
 
-    data: whole frames, joined; frames: how many; position: the last position read, matched or not;
-    at_head: nothing more was there when it was read.
+    data: whole frames, joined, at most half of OutboxLimits.behind_bytes unless it is one frame; frames: how many;
+    position: the last position read, matched or not; at_head: so near to the head that the Router has the rest.
     """
 
     data: bytes
@@ -54,7 +55,8 @@ class Backlog(Protocol):
     async def read(self, after: int) -> Callable[[], Page] | None:
         """Fetch what follows `after`; the call that makes the Page filters it, without a suspension point.
 
-        None: what follows cannot be had; whoever implements this has taken the Sender's cursor away, and does the rest.
+        The same place may be read again: a Page that does not fit is asked for later. None: what follows cannot be had;
+        whoever implements this has taken the Sender's cursor away, and does the rest.
         """
         ...
 
@@ -65,11 +67,15 @@ class Backlog(Protocol):
 
 @attrs.frozen
 class OutboxLimits:
-    """Bounds of one client's outbox; an empty outbox admits one chunk of any size."""
+    """Bounds of one client's outbox; an empty outbox admits one chunk of any size.
+
+    behind_bytes: what is read from the backlog for a client that is behind; the next page comes at half of it.
+    """
 
     frames: int = 1024
     bytes: int = 1024 * 1024
     stall_seconds: float = 30.0  # no byte accepted for so long while bytes wait: reset
+    behind_bytes: int = 64 * 1024
 
 
 class Stalled(Exception):
@@ -99,7 +105,7 @@ class Sender:
     """One client's outbox. `run` drains it; `x_nowait`, `fall_behind` and `go_live` never block."""
 
     __slots__ = (
-        "_backlog", "_bytes", "_failure", "_frames", "_get", "_limits", "_near_head", "_on_written", "_open",
+        "_backlog", "_bytes", "_failure", "_frames", "_get", "_held", "_limits", "_near_head", "_on_written", "_open",
         "_pending", "_put", "_replies", "_replies_drained", "_transport", "_try_send", "_waiting",
         "cursor", "frames_sent", "progressed_at",
     )  # fmt: skip
@@ -117,6 +123,7 @@ class Sender:
         self._backlog = backlog
         self._on_written = on_written
         self._put, self._get = trio.open_memory_channel[_Item](limits.frames + CONTROL_RESERVE)
+        self._held: _Item | None = None  # taken from the channel, to be written on its own
         self._frames = 0
         self._bytes = 0
         self._replies = 0
@@ -154,8 +161,7 @@ class Sender:
     def _offer_busy(self, data: bytes, frames: int, stamp: object) -> bool:
         if not self._open:
             return True
-        full = self._frames + frames > self._limits.frames or self._bytes + len(data) > self._limits.bytes
-        if full and self._frames:
+        if self._frames and not self._fits(frames, len(data), self._limits.bytes):
             return False
         self.frames_sent += frames
         self._queue(_Item(data, frames, stamp))
@@ -233,12 +239,14 @@ class Sender:
         try:
             while True:
                 try:
-                    item = await self._get.receive()
+                    item = self._held or await self._get.receive()
                 except trio.EndOfChannel:
                     break
+                self._held = None
                 await self._write_batch(self._join(item))
-                while self.cursor is not None and not self._pending and self._open:
-                    await self._feed(self.cursor)
+                while self.cursor is not None and self._half_empty() and self._open:
+                    if not await self._feed(self.cursor):
+                        break
         except OSError as error:
             self._fail(error)
         finally:
@@ -270,10 +278,14 @@ class Sender:
 
     def _join(self, first: _Item) -> list[_Item]:
         batch, size = [first], len(first.data)
-        while size < JOIN_BYTES:
+        bound = JOIN_BYTES if size < COPY_BYTES else 0
+        while size < bound:
             try:
                 item = self._get.receive_nowait()
             except (trio.WouldBlock, trio.EndOfChannel):
+                break
+            if len(item.data) >= COPY_BYTES:
+                self._held = item
                 break
             batch.append(item)
             size += len(item.data)
@@ -305,27 +317,37 @@ class Sender:
                 deadline = self.progressed_at + self._limits.stall_seconds
                 continue
             except BlockingIOError:
-                pass
-            with trio.move_on_at(deadline) as scope:
+                if trio.current_time() >= deadline:
+                    self._fail(OSError("stalled"))
+                    raise Stalled from None
+            # A kernel calls a socket writable when a third of its buffer is free, and takes bytes before that: the last
+            # word on a stall is the try after the deadline.
+            with trio.move_on_at(deadline):
                 await self._transport.wait_writable()
-            if scope.cancelled_caught:
-                self._fail(OSError("stalled"))
-                raise Stalled
 
-    async def _feed(self, cursor: int) -> None:
-        """Hand over one page of the backlog; at its end ask to be live again."""
-        if self._near_head:
+    def _half_empty(self) -> bool:
+        return self._bytes * 2 <= self._limits.behind_bytes
+
+    async def _feed(self, cursor: int) -> bool:
+        """Hand over one page of the backlog; at its end ask to be live again. False: something has to be written."""
+        if self._near_head and not self._pending:
             self._near_head = False
             await self._backlog.rejoin(cursor)
-            return
+            return True
         select = await self._backlog.read(cursor)
         if select is None or not self._open:
-            return
+            return False
         page = select()
+        if self._frames and not self._fits(page.frames, len(page.data), self._limits.behind_bytes):
+            return False
         self.cursor, self._near_head = page.position, page.at_head
         if page.frames:
             self.frames_sent += page.frames
             self._queue(_Item(page.data, page.frames))
+        return not (page.at_head and self._pending)
+
+    def _fits(self, frames: int, size: int, limit: int) -> bool:
+        return self._frames + frames <= self._limits.frames and self._bytes + size <= limit
 
     def _shut(self) -> None:
         """Never idle again: offers find out that the client is going away."""

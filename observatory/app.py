@@ -94,7 +94,7 @@ def make_manager(
         config.handshakes_per_s,
         config.handshake_burst,
     )
-    outbox = OutboxLimits(config.outbox_frames, config.outbox_bytes, config.stall_seconds)
+    outbox = OutboxLimits(config.outbox_frames, config.outbox_bytes, config.stall_seconds, config.outbox_behind_bytes)
     timing = Timing(ping_interval=config.ping_seconds)
     pace = Pace(config.drain_seconds, config.drain_rate, config.shutdown_seconds)
     return ConnectionManager(

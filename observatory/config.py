@@ -140,6 +140,7 @@ SETTINGS = (
     Setting("max_clients", _whole(1, 1_000_000), 10_000, "Clients at a time; never above the fd limit minus 256."),
     Setting("outbox_frames", _whole(1, 1_000_000), 1024, "Frames that may wait for one client; then it catches up."),
     Setting("outbox_bytes", _whole(1024, 2**31), 1024 * 1024, "Bytes that may wait for one client."),
+    Setting("outbox_behind_bytes", _whole(1024, 2**31), 64 * 1024, "Bytes that may wait for one fed from the log."),
     Setting("stall_seconds", _seconds, 30.0, "A client that takes no byte for so long while bytes wait is reset."),
     Setting("ping_seconds", _seconds, 25.0, "Time between two pings to a client."),
     Setting("event_retention_seconds", _seconds, 7 * 86400.0, "Age up to which events can be replayed."),
@@ -178,6 +179,7 @@ class Config:
     max_clients: int
     outbox_frames: int
     outbox_bytes: int
+    outbox_behind_bytes: int
     stall_seconds: float
     ping_seconds: float
     event_retention_seconds: float

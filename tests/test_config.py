@@ -43,6 +43,7 @@ SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "max_clients": ("7", 7, ("0",)),
     "outbox_frames": ("7", 7, ("0",)),
     "outbox_bytes": ("2048", 2048, ("1",)),
+    "outbox_behind_bytes": ("32768", 32768, ("1023", "x")),
     "stall_seconds": ("0.5", 0.5, ("0", "-1", "x", "nan", "inf")),
     "ping_seconds": ("2", 2.0, ("0",)),
     "event_retention_seconds": ("60", 60.0, ("0",)),

@@ -35,7 +35,7 @@ def lines(url: str, status: dict[str, Any]) -> list[str]:
     text = [
         f"observatory {status['version']} at {url}, up {status['uptime_seconds']:.0f} s",
         f"log      epoch {position['epoch']}, head {position['head']}, oldest {position['oldest']}",
-        f"clients  {clients['live']} live, {clients['behind']} behind, {clients['idle']} idle",
+        f"clients  {clients['live']} live, {clients['behind']} behind{_lag(gauges)}, {clients['idle']} idle",
         f"files    {gauges['sources']} known, {gauges['history_waiting']} of the history still to read",
         f"watcher  {watcher['backend']}, {watcher['directories']} directories",
         f"data     {status['data_dir']}",
@@ -43,3 +43,8 @@ def lines(url: str, status: dict[str, Any]) -> list[str]:
     ]
     sick = [c for c in status["components"] if c["status"] != "ok"]
     return [*text, *(f"{c['status']:<8} {c['component_name']}: {c['details']}" for c in sick)]
+
+
+def _lag(gauges: dict[str, Any]) -> str:
+    lag = gauges.get("client_lag_events", 0)  # an older server does not tell
+    return f" (by up to {lag:,} events)" if lag else ""

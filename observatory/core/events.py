@@ -54,12 +54,16 @@ def encode(kind: str, data: object, timestamp_ms: int, seq: int, epoch: str) -> 
 
 def text_frame(payload: bytes) -> bytes:
     """One unmasked, final WebSocket text frame (RFC 6455 §5.2): made once, shared by all clients."""
-    size = len(payload)
+    return frame_head(len(payload)) + payload
+
+
+def frame_head(size: int) -> bytes:
+    """What stands before a payload of this size."""
     if size < SMALL_FRAME:
-        return bytes((0x81, size)) + payload
+        return bytes((0x81, size))
     if size < MEDIUM_FRAME:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
 def payload_of(frame: bytes) -> memoryview:

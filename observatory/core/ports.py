@@ -3,15 +3,14 @@
 from functools import cached_property
 from typing import Any, Protocol
 
-import attrs
-
 from observatory.core.batch import Batch
 from observatory.core.events import Event, LogPosition
 from observatory.core.facts import Facts, facts_of
 from observatory.core.forgetting import Removal, Target
+from observatory.core.frozen import frozen
 
 
-@attrs.frozen
+@frozen
 class Stored:
     """An event read back from the log."""
 
@@ -31,6 +30,11 @@ class EventSource(Protocol):
     @property
     def position(self) -> LogPosition:
         """The log's epoch, head and oldest, now."""
+        ...
+
+    @property
+    def removals(self) -> int:
+        """How often something was taken out of the log: what was read before is not to be shown after."""
         ...
 
     async def read(self, after: int, upto: int) -> list[Stored]:

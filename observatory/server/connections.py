@@ -219,6 +219,8 @@ class ConnectionManager:
         """Clients by mode, what waits for them, and totals since the start."""
         router, counters = self._feed.router.statistics(), self._server.counters
         queued = [connection.sender.statistics() for connection in self._server.connections]
+        pages, head = self._server.pages.totals, self._feed.router.head
+        lags = [head - s.behind_at for s in queued if s.behind_at is not None]
         return {
             "clients": {"live": router.live, "behind": router.behind, "idle": router.idle},
             "gauges": {
@@ -227,6 +229,7 @@ class ConnectionManager:
                 "outbox_bytes": sum(s.queued_bytes for s in queued),
                 "replies_waiting": sum(s.queued_replies for s in queued),
                 "drain_remaining": len(queued) if self._server.draining else 0,
+                "client_lag_events": max(lags, default=0),
             },
             "counters": {
                 "accepted": counters.accepted,
@@ -234,6 +237,9 @@ class ConnectionManager:
                 "closes": {str(code): count for code, count in counters.closes.items()},
                 "resets": counters.resets,
                 "failures": counters.failures,
+                "behind": pages.behind,
+                "caught_up": pages.caught_up,
+                "pages_read": pages.reads,
                 "broadcasts": attrs.asdict(self._broadcasts),
             },
         }

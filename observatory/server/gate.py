@@ -31,13 +31,15 @@ class Gate:
     """One server's gate. All calls come from its event loop.
 
     token: gives the token in force, None if no credentials are asked for; then the user at the other end is asked for
-    instead. on_rotation: called when the token is not the one of before. tls: whether browsers come over TLS.
+    instead, by `owner_of`. on_rotation: called when the token is not the one of before. tls: whether browsers come over
+    TLS.
     """
 
     policy: Policy
     token: Callable[[], str] | None = attrs.field(default=None, repr=False)
     tls: bool = False
     on_rotation: Callable[[], None] = lambda: None
+    owner_of: Callable[[peer.Address, peer.Address], int | None] = peer.owner
     asks_owner: bool = attrs.field(init=False)
     _rates: KnockRates = attrs.field(init=False)
     _links: Links = attrs.field(init=False, factory=Links)
@@ -72,7 +74,7 @@ class Gate:
 
     def _is_ours(self, theirs: peer.Address, ours: peer.Address) -> bool:
         try:
-            return peer.is_ours(peer.owner(theirs, ours))
+            return peer.is_ours(self.owner_of(theirs, ours))
         except OSError as error:  # whom we cannot tell we do not let in
             log.warning("client.owner_unknown", error=error.strerror or str(error))
             return False

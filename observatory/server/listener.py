@@ -1,6 +1,7 @@
 """The listening side: accept, check, upgrade, and keep every client's failure inside its own scope."""
 
 import errno
+import socket
 import ssl
 from collections.abc import Callable
 from itertools import count
@@ -18,15 +19,17 @@ from observatory.core.errors import WorldError
 from observatory.core.handshake import Accepted, Head, Policy, Refused
 from observatory.core.replies import PROTOCOL
 from observatory.core.topics import LEGACY_TOPICS
-from observatory.server import drain, upgrade
+from observatory.server import drain, peer, upgrade
+from observatory.server.backlog import ClientBacklog, SharedPages
 from observatory.server.gate import Gate, Welcome
 from observatory.server.tls import secure
 from observatory.server.transport import ControlStream, Wired
 from observatory.server.websocket import Connection, Services
-from observatory.server.wire import ABNORMAL, put_together
+from observatory.server.wire import ABNORMAL, WireTransport, put_together, transport_of
 
 log = structlog.get_logger()
 BACKLOG = 4096  # connections the kernel holds until they are accepted: a whole team reconnecting at once
+USER_TIMEOUT_MS = 30_000  # for which a peer may acknowledge nothing, or keep its window shut
 
 
 @attrs.define
@@ -52,16 +55,23 @@ class WebSocketServer:
     jitter: Callable[[int, int], int]
     token: Callable[[], str] | None = attrs.field(default=None, kw_only=True, repr=False)
     tls: ssl.SSLContext | None = attrs.field(default=None, kw_only=True)
+    transport_of: Callable[[Wired], WireTransport] = attrs.field(default=transport_of, kw_only=True)
+    owner_of: Callable[[peer.Address, peer.Address], int | None] = attrs.field(default=peer.owner, kw_only=True)
     gate: Gate = attrs.field(init=False)
     counters: Counters = attrs.field(factory=Counters)
     connections: dict[Connection, None] = attrs.field(factory=dict)  # in the order in which they came
     draining: bool = False
+    pages: SharedPages = attrs.field(init=False)
     _ids: Any = attrs.field(factory=lambda: count(1))
     _open: int = 0
     _someone_left: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
-        self.gate = Gate(self.policy, self.token, self.tls is not None, self._expire)
+        self.gate = Gate(self.policy, self.token, self.tls is not None, self._expire, self.owner_of)
+
+    @pages.default
+    def _shared(self) -> SharedPages:
+        return SharedPages(self.services.events, self.outbox.behind_bytes // 2)
 
     async def serve(self, listeners: list[trio.SocketListener]) -> None:
         """Serve clients until cancelled."""
@@ -127,7 +137,9 @@ class WebSocketServer:
         token = self.gate.current if accepted.due else None
         connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services, token)
         close_seconds, limit = self.services.timing.close_timeout, self.services.limits.message_bytes
-        wire = put_together(stream, (head, rest), connection, self.outbox, self.on_written, close_seconds)
+        backlog = ClientBacklog(self.pages, self.services.router, connection)
+        transport = self.transport_of(stream)
+        wire = put_together(stream, transport, (head, rest), backlog, self.outbox, self.on_written, close_seconds)
         connection.sender = wire.sender
         topics = (accepted.topics or LEGACY_TOPICS) if accepted.legacy else accepted.topics
 
@@ -140,6 +152,7 @@ class WebSocketServer:
             code = await wire.run(converse, limit, None if accepted.legacy else PROTOCOL)
         finally:
             wire.close()
+            backlog.leave()
             del self.connections[connection]
             self._someone_left.set()
             self._someone_left = trio.Event()
@@ -164,7 +177,7 @@ class WebSocketServer:
 async def listen(host: str, port: int) -> list[trio.SocketListener]:
     """Open the port. Raises WorldError with what to do when it cannot be had."""
     try:
-        return list(await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG))
+        listeners = list(await trio.open_tcp_listeners(port, host=host, backlog=BACKLOG))
     except OSError as error:
         inner = error.__cause__ if isinstance(error.__cause__, OSError) else error
         if inner.errno == errno.EADDRINUSE or "in use" in str(error):
@@ -172,3 +185,7 @@ async def listen(host: str, port: int) -> list[trio.SocketListener]:
         if inner.errno == errno.EACCES:
             raise WorldError(f"port {port} may not be opened by this user", "choose one above 1023") from None
         raise WorldError(f"cannot listen on {host}:{port} ({error})", "use --host 127.0.0.1") from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit it
+        for listener in listeners:
+            listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    return listeners

@@ -17,7 +17,6 @@ import trio
 from observatory.core.errors import UsageError, WorldError
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with a time of 0: closing sends RST
-USER_TIMEOUT_MS = 30_000  # what was sent and nobody acknowledges for so long: the kernel gives the connection up
 RECORD_BYTES = 16 * 1024  # the most that TLS puts into one record; one is stuck at a time
 MAX_STUCK = 64 * 1024  # encrypted bytes that wait; more come only from a peer that asks for new keys and reads nothing
 RECEIVE_BYTES = 16 * 1024
@@ -56,8 +55,6 @@ class TlsStream(trio.abc.HalfCloseableStream):
 
     def __init__(self, plain: trio.SocketStream, context: ssl.SSLContext) -> None:
         self._plain = plain
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            plain.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_side=True)
         self._stuck = memoryview(b"")  # encrypted, not yet taken by the kernel

@@ -7,7 +7,7 @@ import trio
 
 from actors.sender import Sender
 from observatory.core.closing import CloseCode
-from observatory.server.tls import RESET, USER_TIMEOUT_MS, TlsStream
+from observatory.server.tls import RESET, TlsStream
 
 CLOSE_FRAME = 0x88  # first byte of a final close frame
 MAX_REASON = 123  # a control frame's payload is at most 125 bytes, and the code takes two
@@ -24,8 +24,6 @@ class SocketTransport:
         self._stream = stream
         self._socket = socket.socket(fileno=stream.socket.fileno())  # the same descriptor; trio closes it
         self._socket.setblocking(False)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
         self.try_send: Callable[[bytes | memoryview], int] = self._socket.send
 
     async def wait_writable(self) -> None:

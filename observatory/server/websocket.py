@@ -11,22 +11,21 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 from actors.router import At as AtTurn
-from actors.router import Decision, Place, Rejoin, Reset, Router, Unsubscribe
+from actors.router import Decision, Place, Reset, Router, Unsubscribe
 from actors.router import Subscribe as SubscribeTurn
-from actors.sender import Page, Sender
+from actors.sender import Sender
 from observatory.core import protocol, replies, states
 from observatory.core.closing import CloseCode
 from observatory.core.credentials import authenticate, late
 from observatory.core.errors import RequestError, StoreError
 from observatory.core.events import LogPosition, text_frame
-from observatory.core.ports import EventSource, Stored
+from observatory.core.ports import EventSource
 from observatory.core.protocol import At, Close, Effect, Fetch, Reply, Session, Settle
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.requests import RequestId
 from observatory.core.states import Effect as Does
 from observatory.core.states import Input, State
-from observatory.core.subscription import comes_to
-from observatory.core.topics import EVERYONE
+from observatory.server.backlog import Selection
 from observatory.server.transport import ControlStream
 from observatory.server.wire import answer_close
 
@@ -114,7 +113,8 @@ class Connection:
         self.close_soon(CloseCode.HANDLER_FAILED, "internal error")
 
     @property
-    def _failed(self) -> bool:
+    def failed(self) -> bool:
+        """Whether it pays for a defect: nothing more is fed to it."""
         return self._close is not None and self._close.code == CloseCode.HANDLER_FAILED
 
     async def _listen(self, ws: WebSocketConnection, topics: frozenset[str] | None) -> None:
@@ -277,7 +277,13 @@ class Connection:
         position = LogPosition(known.epoch, place.head, known.oldest)
         return At(place.position, position, self.sender.frames_sent, now_ms())
 
-    def _ping(self, place: Place) -> None:
+    @property
+    def selection(self) -> Selection:
+        """What it gets of the log now."""
+        return Selection(self.session.topics, self.session.where)
+
+    def ping(self, place: Place) -> None:
+        """Tell the client what it holds if it missed nothing; a legacy client does not ask for that."""
         if not self.legacy:
             at = self._at(place)
             self._reply(replies.ping(at.log.epoch, at.pos, at.sent, at.now_ms))
@@ -298,7 +304,7 @@ class Connection:
             if Does.CONTROL_PING in effects:
                 self.sender.reply_nowait(CONTROL_PING)
             elif Does.PING in effects:
-                await self.services.router.post(AtTurn(self.sender, self._ping))
+                await self.services.router.post(AtTurn(self.sender, self.ping))
 
     async def _expect_life(self, stream: ControlStream) -> None:
         """Close a client from which nothing came, and which took nothing, for a ping and its timeout (row 24)."""
@@ -317,36 +323,9 @@ class Connection:
     def _alive_at(self, stream: ControlStream) -> float:
         return max(stream.received_at, self.sender.progressed_at)
 
-    # -- the backlog of a client that is behind (port of the Sender) ---------------------------------------------------
+    # -- a hole in the log ---------------------------------------------------------------------------------------------
 
-    async def read(self, after: int) -> Callable[[], Page] | None:
-        """A page of the log after `after`, up to what the Router has routed; filtered when it is handed over."""
-        events, router = self.services.events, self.services.router
-        if self._failed:
-            return None
-        if after < events.position.oldest - 1:
-            self._stop_feeding(CloseCode.TOO_SLOW, "the log no longer holds what you missed")
-            return None
-        try:
-            rows = await events.read(after, router.head)
-        except StoreError as error:
-            log.warning("client.backlog_unreadable", client=self.client_id, after=after, error=str(error))
-            if error.retryable:
-                self._stop_feeding(CloseCode.HANDLER_FAILED, "the log cannot be read now")
-            else:
-                await self._resync()
-            return None
-        except Exception:
-            self.sender.cursor = None
-            self.fail()
-            return None
-        return lambda: self._page(rows, after)
-
-    def _stop_feeding(self, code: CloseCode, reason: str) -> None:
-        self.sender.cursor = None
-        self.close_soon(code, reason)
-
-    async def _resync(self) -> None:
+    async def resync(self) -> None:
         """The log has a hole (row 21). What was queued before it stays; a v1 client loses its position."""
         self.sender.cursor = None
         await self.services.router.post(Reset(self.sender, self.legacy, self._tell_gap))
@@ -355,20 +334,3 @@ class Connection:
         self.session.on(Input.LOG_CHANGED, self.legacy)
         at = self._at(place)
         self._reply(replies.resync("gap", at.log, at.now_ms))
-
-    def _page(self, rows: list[Stored], after: int) -> Page:
-        held, where = {*self.session.topics, EVERYONE}, self.session.where
-        try:
-            frames = [text_frame(row.payload) for row in rows if comes_to(held, where, row)]
-        except Exception:  # a filter failed: a defect, which only this client pays for
-            self.fail()
-            return Page(b"", 0, after, at_head=False)
-        position = rows[-1].seq if rows else after
-        return Page(b"".join(frames), len(frames), position, position >= self.services.router.head)
-
-    async def rejoin(self, position: int) -> None:
-        """Ask to be live; a client that becomes live is told so by a ping with its position."""
-        turn = trio.Event()
-        await self.services.router.post(Rejoin(self.sender, position, self._ping))
-        await self.services.router.post(AtTurn(self.sender, lambda place: turn.set()))
-        await turn.wait()

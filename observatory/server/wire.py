@@ -15,6 +15,7 @@ from observatory.server.transport import ControlStream, SocketTransport, Wired
 
 ABNORMAL = 1006  # the connection ended without a close frame; never on the wire
 RECEIVE_BYTES = 4096
+WireTransport = SocketTransport | TlsStream
 Converse = Callable[[WebSocketConnection, ControlStream], Awaitable[int]]
 
 
@@ -23,7 +24,7 @@ class Wire:
     """`run` is its life. Whoever makes a Wire closes it, also when it was never run."""
 
     stream: Wired
-    transport: SocketTransport | TlsStream
+    transport: WireTransport
     sender: Sender
     control: ControlStream
 
@@ -71,19 +72,24 @@ class Wire:
         self.transport.close()
 
 
+def transport_of(stream: Wired) -> WireTransport:
+    """The sending half of an accepted connection."""
+    return stream if isinstance(stream, TlsStream) else SocketTransport(stream)
+
+
 def put_together(
     stream: Wired,
+    transport: WireTransport,
     received: tuple[bytes, bytes],
     backlog: Backlog,
     outbox: OutboxLimits,
     on_written: Callable[[object], None],
     close_seconds: float,
 ) -> Wire:
-    """A Wire over an accepted socket.
+    """A Wire over an accepted connection.
 
     Args: received: the checked head (`upgrade.canonical`), and the bytes that came behind it.
     """
-    transport = stream if isinstance(stream, TlsStream) else SocketTransport(stream)
     sender = Sender(transport, outbox, backlog, on_written)
     return Wire(stream, transport, sender, ControlStream(stream, sender, *received, close_seconds))
 

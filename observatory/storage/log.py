@@ -76,6 +76,7 @@ class EventLog:
         self.path = directory / DATABASE
         self._redact = redact
         self._db = open_writer(self.path, boot_id)
+        self.removals = 0  # how often something was forgotten: what was read before is not to be shown after
         try:
             with explained(self.path):
                 self._load()
@@ -201,6 +202,7 @@ class EventLog:
                 batch.projects[removal.project.id] = fewer(removal.project, removal.conversations)
             events, total = self._insert_events(batch, now_ms)
             self._insert_rows(batch, now_ms)
+        self.removals += 1
         if events:
             self._head, self._total = events[-1].seq, total
         return attrs.evolve(removal, events=events)

@@ -21,6 +21,7 @@ from observatory.storage.opening import DATABASE, check_version, connect, explai
 R = TypeVar("R")
 PAGE_EVENTS = 256
 PAGE_BYTES = 256 * 1024
+TOPICS_KEPT = 4096  # different sets of topics, each made once: a conversation's events have one
 READ_PATIENCE_MS = 2000  # for the moment in which a checkpoint holds the log
 
 
@@ -35,6 +36,7 @@ class LogReader:
         self._leaving = leaving
         self._path: Path = log.path
         self._limiter = trio.CapacityLimiter(1)
+        self._topics: dict[str, frozenset[str]] = {}  # of the thread
         with explained(self._path):
             self._db = connect(self._path, read_only=True)
             self._db.execute(f"PRAGMA busy_timeout={READ_PATIENCE_MS}")
@@ -43,6 +45,11 @@ class LogReader:
     def position(self) -> LogPosition:
         """The log's epoch, head and oldest, now."""
         return self._log.position
+
+    @property
+    def removals(self) -> int:
+        """How often something was forgotten in this process."""
+        return self._log.removals
 
     async def read(self, after: int, upto: int) -> list[Stored]:
         """A page of events with after < seq ≤ upto, ascending, without a gap; empty when they have been trimmed.
@@ -77,11 +84,17 @@ class LogReader:
                 if seq != after + 1 + len(page) or (page and size > PAGE_BYTES):
                     break  # full; or trimmed meanwhile, or lost: never skip a seq
                 leaving = payload if self._leaving is None else self._leaving(payload)
-                page.append(Stored(seq, frozenset(topics.split(" ")), leaving))
+                page.append(Stored(seq, self._topics.get(topics) or self._set(topics), leaving))
         except sqlite3.Error:
             if not page:
                 raise
         return page  # up to what cannot be read: the next one begins there
+
+    def _set(self, topics: str) -> frozenset[str]:
+        if len(self._topics) == TOPICS_KEPT:
+            self._topics.clear()
+        self._topics[topics] = made = frozenset(topics.split(" "))
+        return made
 
     def _snapshot(self, limit: int) -> dict[str, Any]:
         rows, seq = _rows(self._db, limit)

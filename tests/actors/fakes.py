@@ -15,7 +15,7 @@ class FakeTransport:
     def __init__(self, room: int = 1 << 40) -> None:
         self.room = room
         self.taken = bytearray()
-        self.writes = 0
+        self.written: list[bytes] = []
         self.aborted = False
         self.after_abort = 0
         self.error: OSError | None = None
@@ -32,7 +32,7 @@ class FakeTransport:
         count = min(self.room, len(data))
         self.room -= count
         self.taken += data[:count]
-        self.writes += count > 0
+        self.written.append(bytes(data[:count]))
         return count
 
     async def wait_writable(self) -> None:
@@ -40,6 +40,10 @@ class FakeTransport:
             self._writable = trio.Event()
             await self._writable.wait()
         await trio.lowlevel.checkpoint()
+
+    @property
+    def writes(self) -> int:
+        return len(self.written)
 
     def make_room(self, count: int = 1 << 40) -> None:
         self.room += count

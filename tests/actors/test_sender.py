@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.sender import JOIN_BYTES, OutboxLimits, Page, Sender, Stalled
+from actors.sender import COPY_BYTES, JOIN_BYTES, OutboxLimits, Page, Sender, Stalled
 from tests.actors.fakes import FakeTransport, ListBacklog, make_sender
 
 NO_MATCH = frozenset({"other"})
@@ -188,6 +188,32 @@ async def test_a_trickle_of_bytes_is_no_stall(nursery: trio.Nursery, mock_clock:
     assert not transport.aborted
 
 
+async def test_bytes_that_a_kernel_would_take_without_saying_so_are_no_stall(
+    nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    """Linux calls a socket writable only when a third of its buffer is free: for a slow reader that takes minutes."""
+    mock_clock.autojump_threshold = 0
+    sender, transport, _ = make_sender(room=0, limits=OutboxLimits(stall_seconds=30))
+    ended, start = trio.Event(), trio.current_time()
+
+    async def run() -> None:
+        with pytest.raises(Stalled):
+            await sender.run()
+        ended.set()
+
+    nursery.start_soon(run)
+    sender.offer_nowait(b"12345")
+    for taken in range(1, 4):
+        await trio.sleep(29)
+        transport.room = 1  # and nobody is woken
+        await trio.sleep(1)
+        await wait_all_tasks_blocked()
+        assert transport.taken == b"12345"[:taken]
+    await ended.wait()
+    assert transport.aborted
+    assert trio.current_time() == pytest.approx(start + 120)
+
+
 async def test_a_broken_connection_ends_the_task_and_no_byte_follows() -> None:
     sender, transport, _ = make_sender()
     transport.error = ConnectionResetError()
@@ -287,22 +313,84 @@ async def test_pages_without_a_match_move_the_cursor_without_writing(nursery: tr
     assert sender.statistics().behind_at is None
 
 
-async def test_a_client_behind_holds_one_page_at_a_time(nursery: trio.Nursery) -> None:
+async def test_a_client_behind_is_fed_when_its_outbox_is_half_empty_and_never_beyond_its_bound(
+    nursery: trio.Nursery,
+) -> None:
     log = ListBacklog(entries=[(MATCH, b"x" * 10)] * 100, topics=MATCH, page=3)
-    sender, transport, _ = make_sender(room=0, backlog=log)
+    sender, transport, _ = make_sender(room=0, limits=OutboxLimits(behind_bytes=60), backlog=log)
     nursery.start_soon(sender.run)
     sender.fall_behind(0)
     await wait_all_tasks_blocked()
-    assert sender.statistics().queued_bytes == 30
-    assert log.reads == 1
+    assert (sender.statistics().queued_bytes, log.reads) == (60, 2)
+    transport.make_room(29)
+    await wait_all_tasks_blocked()
+    assert (sender.statistics().queued_bytes, log.reads) == (60, 2)
+    transport.make_room(31)
+    await wait_all_tasks_blocked()
+    assert sender.statistics().queued_bytes <= 60
     transport.make_room()
     await wait_all_tasks_blocked()
     assert len(transport.taken) == 1000
+    assert sender.cursor is None
+
+
+async def test_a_page_that_does_not_fit_waits_until_the_outbox_is_empty(nursery: trio.Nursery) -> None:
+    sizes = (10, 100, 10)
+    log = ListBacklog(entries=[(MATCH, b"x" * size) for size in sizes], topics=MATCH, page=1)
+    sender, transport, _ = make_sender(room=0, limits=OutboxLimits(behind_bytes=60), backlog=log)
+    nursery.start_soon(sender.run)
+    sender.fall_behind(0)
+    await wait_all_tasks_blocked()
+    assert (sender.statistics().queued_bytes, sender.cursor) == (10, 1)
+    transport.make_room(10)
+    await wait_all_tasks_blocked()
+    assert (sender.statistics().queued_bytes, sender.cursor) == (100, 2)
+    transport.make_room()
+    await wait_all_tasks_blocked()
+    assert len(transport.taken) == 120
+
+
+async def test_pages_of_many_small_frames_keep_to_the_bound_of_frames(nursery: trio.Nursery) -> None:
+    log = ListBacklog(entries=[(MATCH, b"x")] * 40, topics=MATCH, page=4)
+    sender, transport, _ = make_sender(room=0, limits=OutboxLimits(frames=10), backlog=log)
+    nursery.start_soon(sender.run)
+    sender.fall_behind(0)
+    await wait_all_tasks_blocked()
+    assert sender.statistics().queued_frames == 8
+    transport.make_room()
+    await wait_all_tasks_blocked()
+    assert len(transport.taken) == 40
+
+
+async def test_a_client_at_the_head_is_live_only_when_its_outbox_is_empty(nursery: trio.Nursery) -> None:
+    log = ListBacklog(entries=[(MATCH, b"abc")], topics=MATCH)
+    sender, transport, _ = make_sender(room=2, backlog=log)
+    nursery.start_soon(sender.run)
+    sender.fall_behind(0)
+    await wait_all_tasks_blocked()
+    assert (sender.cursor, log.rejoins) == (1, 0)
+    transport.make_room()
+    await wait_all_tasks_blocked()
+    assert transport.taken == b"abc"
+    assert (sender.cursor, log.rejoins) == (None, 1)
+
+
+async def test_large_bytes_are_written_without_a_copy(nursery: trio.Nursery) -> None:
+    sender, transport, _ = make_sender(room=0)
+    nursery.start_soon(sender.run)
+    large = b"L" * COPY_BYTES
+    for data in (b"a", b"b", large, b"c", large, large):
+        assert sender.offer_nowait(data)
+    transport.make_room()
+    await wait_all_tasks_blocked()
+    assert transport.taken == b"ab" + large + b"c" + large + large
+    assert [len(write) for write in transport.written] == [2, COPY_BYTES, 1, COPY_BYTES, COPY_BYTES]
+    assert sender.statistics().queued_bytes == 0
 
 
 async def test_replies_of_a_client_behind_come_between_pages(nursery: trio.Nursery) -> None:
     log = ListBacklog(entries=[(MATCH, b"a"), (MATCH, b"b"), (MATCH, b"c")], topics=MATCH, page=2)
-    sender, transport, _ = make_sender(room=0, backlog=log)
+    sender, transport, _ = make_sender(room=0, limits=OutboxLimits(behind_bytes=3), backlog=log)
     nursery.start_soon(sender.run)
     sender.fall_behind(0)
     await wait_all_tasks_blocked()

@@ -39,7 +39,7 @@ def build(target: Path) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
         raise NotMeasured("this bench needs a C compiler (cc) for its load client, and there is none")
-    for name in ("load", "limit"):
+    for name in ("load", "limit", "resume"):
         subprocess.run([compiler, "-O2", "-o", target / name, HERE / f"{name}.c"], check=True)
 
 

@@ -12,12 +12,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import attrs
 import structlog
 import trio
 
 from actors.router import Publish, Routed, Router
 from actors.sender import OutboxLimits
-from observatory.app import raise_fd_limit
+from observatory.app import GC_THRESHOLDS, raise_fd_limit
 from observatory.core.batch import Batch
 from observatory.core.events import Draft, encode, text_frame
 from observatory.core.handshake import Policy
@@ -50,7 +51,7 @@ class Parts:
         self.trace = LatencyTrace(structlog.get_logger())
         self.router = Router(EVERYONE, self.log.position.head, ROUTER_INBOX, time.monotonic_ns, self._on_written)
         self.committer = Committer(self.log, Retention(), now_ms)
-        services = Services(self.router, self.reader, dict[str, Any], Timing(), WireLimits())
+        services = Services(self.router, self.reader, self.status, Timing(), WireLimits())
         self.server = WebSocketServer(services, Policy(), OutboxLimits(), MAX_CLIENTS, self._on_written, random.randint)
 
     def _on_written(self, publish: object) -> None:
@@ -59,6 +60,14 @@ class Parts:
         assert isinstance(journey, Journey)
         stamps = Stamps(journey.detected_ns, journey.read_ns, journey.committed_ns, publish.routed_ns)
         self.trace.observe(stamps, time.monotonic_ns(), journey.records)
+
+    def status(self) -> dict[str, Any]:
+        """What the bench asks while it measures."""
+        senders = [connection.sender.statistics() for connection in self.server.connections]
+        clients = attrs.asdict(self.router.statistics())
+        queued = [s.queued_bytes for s in senders if s.behind_at is not None]
+        totals = attrs.asdict(self.server.pages.totals)
+        return {"clients": clients, "pages": totals, "largest_outbox_behind": max(queued, default=0)}
 
     async def publish(self, size: int) -> None:
         """Commit one event whose payload has `size` bytes, and offer it to everyone."""
@@ -101,6 +110,7 @@ async def main(port: int, data_dir: Path, profile: bool) -> Samples:
         nursery.start_soon(parts.server.serve, listeners)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
         samples = await follow_orders(parts, profile)
         await parts.server.close_now()
         nursery.cancel_scope.cancel()

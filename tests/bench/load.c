@@ -1,10 +1,12 @@
 /* Load client: N WebSocket connections that count and time every stamped message.
  *
- *   load PORT CLIENTS MESSAGES PID SECONDS
+ *   load PORT CLIENTS MESSAGES PID SECONDS [SKIP [SLOW]]
  *
  * Connects, reads what the server greets with, prints "connected" and expects MESSAGES messages on each connection.
- * A message counts when it holds "stamp":<ns of CLOCK_MONOTONIC> near its beginning. Pings are answered. At the end,
- * or SECONDS after the last message that came, one JSON object tells counts, times and the CPU clock of process PID.
+ * A message counts when it holds "stamp":<ns of CLOCK_MONOTONIC> near its beginning. Pings are answered. The first SKIP
+ * messages of a connection are no part of MESSAGES: when all have them it prints "skipped". SLOW connections more have a
+ * small receive buffer, read 1 KiB a second each, and count only as "slow_open" if they are not closed. At the end, or
+ * SECONDS after the last message that came, one JSON object tells counts, times and the CPU clock of process PID.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -23,7 +25,7 @@
 #include <unistd.h>
 
 enum { HEAD_BYTES = 10, START_BYTES = 96, READ_BYTES = 1 << 18, EVENTS = 1024, PER_ADDRESS = 20000 };
-enum { CLOSE = 8, PING = 9 };
+enum { CLOSE = 8, PING = 9, SLOW_BUFFER = 4096, SLOW_BYTES = 1024 };
 static const char STAMP[] = "\"stamp\":";
 
 /* One connection, reading a frame: its head (as far as it came), what is left of its payload, how the payload began. */
@@ -32,13 +34,14 @@ struct client {
     int head_have, start_have;
     uint64_t left;
     int64_t newest;
+    long skip;
     unsigned char head[HEAD_BYTES];
     char start[START_BYTES + 1];
 };
 
 static struct {
     int clients;
-    uint64_t want, got, other, disorder, closed;
+    uint64_t want, got, other, disorder, closed, to_skip;
     int64_t first_at, last_at;
     int64_t *laps;
 } run;
@@ -79,11 +82,12 @@ static void read_process(int pid, long *user, long *kernel, long *rss) {
         *rss = pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-static int open_client(int port, int number) {
+static int open_client(int port, int number, int receive_bytes) {
     struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK + number / PER_ADDRESS)}};
     int fd = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
     if (fd < 0) fail("client %d: %s (raise ulimit -n)", number, strerror(errno));
+    if (receive_bytes) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
     if (number >= PER_ADDRESS && bind(fd, (struct sockaddr *)&from, sizeof from)) fail("bind: %s", strerror(errno));
     if (connect(fd, (struct sockaddr *)&server, sizeof server)) fail("client %d: %s", number, strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
@@ -123,9 +127,14 @@ static void take_frame(struct client *client, int64_t at) {
         int64_t stamp = strtoll(found + sizeof STAMP - 1, NULL, 10);
         run.disorder += stamp <= client->newest;
         client->newest = stamp;
-        if (!run.got) run.first_at = at;
         run.last_at = at;
-        run.laps[run.got++] = at - stamp;
+        if (client->skip) {
+            client->skip--;
+            run.to_skip--;
+        } else {
+            if (!run.got) run.first_at = at;
+            run.laps[run.got++] = at - stamp;
+        }
     }
     client->head_have = client->start_have = 0;
 }
@@ -176,6 +185,20 @@ static int read_ready(int poller, struct client *clients, int patience_ms) {
     return count;
 }
 
+/* Each slow connection reads so much a second, one after the other; returns how many reads have been made. */
+static int64_t read_slowly(const int *fds, int count, int64_t since, int64_t reads) {
+    static char data[SLOW_BYTES];
+    for (; count && reads * 1000000000 / count < clock_ns(CLOCK_MONOTONIC) - since; reads++)
+        if (recv(fds[reads % count], data, sizeof data, MSG_DONTWAIT) == 0) close(fds[reads % count]);
+    return reads;
+}
+
+static int is_open(int fd) {
+    struct tcp_info info;
+    socklen_t size = sizeof info;
+    return !getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) && info.tcpi_state == TCP_ESTABLISHED;
+}
+
 static int rising(const void *a, const void *b) {
     int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
     return (left > right) - (left < right);
@@ -188,8 +211,9 @@ static double quantile_ms(double q) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6) fail("usage: load PORT CLIENTS MESSAGES PID SECONDS");
+    if (argc < 6 || argc > 8) fail("usage: load PORT CLIENTS MESSAGES PID SECONDS [SKIP [SLOW]]");
     int port = atoi(argv[1]), messages = atoi(argv[3]), pid = atoi(argv[4]);
+    int skip = argc > 6 ? atoi(argv[6]) : 0, slow = argc > 7 ? atoi(argv[7]) : 0, *slow_fds = calloc(slow + 1, sizeof(int));
     int64_t patience = (int64_t)atoi(argv[5]) * 1000000000;
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -201,15 +225,18 @@ int main(int argc, char **argv) {
     memset(run.laps, 1, sizeof *run.laps * (run.want + 1)); /* the pages are there before the clock runs */
     struct client *clients = calloc(run.clients, sizeof *clients);
     int poller = epoll_create1(0);
-    long user = 0, kernel = 0, rss_before = 0, rss_open = 0, rss_end = 0, user_end = 0, kernel_end = 0;
+    long user = 0, kernel = 0, rss_before = 0, rss_open = 0, rss_skipped = 0, rss_end = 0, user_end = 0, kernel_end = 0;
 
     read_process(pid, &user, &kernel, &rss_before);
     int64_t start = clock_ns(CLOCK_MONOTONIC);
     for (int i = 0; i < run.clients; i++) {
         struct epoll_event interest = {.events = EPOLLIN, .data.u32 = i};
-        clients[i].fd = open_client(port, i);
+        clients[i].fd = open_client(port, i, 0);
+        clients[i].skip = skip;
         epoll_ctl(poller, EPOLL_CTL_ADD, clients[i].fd, &interest);
     }
+    for (int i = 0; i < slow; i++) slow_fds[i] = open_client(port, run.clients + i, SLOW_BUFFER);
+    run.to_skip = (uint64_t)run.clients * skip;
     double connect_seconds = (clock_ns(CLOCK_MONOTONIC) - start) / 1e9;
     while (read_ready(poller, clients, 500) > 0) {}
     run.other = 0;
@@ -218,22 +245,35 @@ int main(int argc, char **argv) {
     puts("connected");
     fflush(stdout);
 
-    run.last_at = clock_ns(CLOCK_MONOTONIC);
+    int64_t slow_since = run.last_at = clock_ns(CLOCK_MONOTONIC), slow_reads = 0;
+    int told = !skip;
     while (run.got < run.want && run.closed < (uint64_t)run.clients &&
-           clock_ns(CLOCK_MONOTONIC) - run.last_at < patience)
-        read_ready(poller, clients, 100);
+           clock_ns(CLOCK_MONOTONIC) - run.last_at < patience) {
+        read_ready(poller, clients, slow ? 5 : 100);
+        slow_reads = read_slowly(slow_fds, slow, slow_since, slow_reads);
+        if (!told && !run.to_skip) {
+            puts("skipped");
+            fflush(stdout);
+            cpu = process_cpu_ns(pid);
+            read_process(pid, &user, &kernel, &rss_skipped);
+            told = 1;
+        }
+    }
     cpu = process_cpu_ns(pid) - cpu;
     read_process(pid, &user_end, &kernel_end, &rss_end);
 
+    int slow_open = 0;
+    for (int i = 0; i < slow; i++) slow_open += is_open(slow_fds[i]);
     double each = run.got ? 1e6 / run.got : 0, tick = 1.0 / sysconf(_SC_CLK_TCK);
     qsort(run.laps, run.got, sizeof *run.laps, rising);
     printf("{\"connect_s\":%.3f,\"want\":%llu,\"got\":%llu,\"other\":%llu,\"disorder\":%llu,\"closed\":%llu,"
            "\"seconds\":%.4f,\"cpu_us\":%.4f,\"user_us\":%.3f,\"kernel_us\":%.3f,\"p50_ms\":%.4f,\"p99_ms\":%.4f,"
-           "\"max_ms\":%.4f,\"rss_before_kb\":%ld,\"rss_open_kb\":%ld,\"rss_end_kb\":%ld}\n",
+           "\"max_ms\":%.4f,\"rss_before_kb\":%ld,\"rss_open_kb\":%ld,\"rss_skipped_kb\":%ld,\"rss_end_kb\":%ld,"
+           "\"slow_open\":%d}\n",
            connect_seconds, (unsigned long long)run.want, (unsigned long long)run.got, (unsigned long long)run.other,
            (unsigned long long)run.disorder, (unsigned long long)run.closed,
            run.got ? (run.last_at - run.first_at) / 1e9 : 0, cpu / 1e9 * each, (user_end - user) * tick * each,
            (kernel_end - kernel) * tick * each, quantile_ms(0.5), quantile_ms(0.99), quantile_ms(1), rss_before,
-           rss_open, rss_end);
+           rss_open, rss_skipped, rss_end, slow_open);
     return 0;
 }

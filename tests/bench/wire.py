@@ -60,14 +60,19 @@ class Audience:
     """`count` clients of one server; every one says `hello` after the upgrade, if given; of several each its own."""
 
     def __init__(
-        self, port: int, count: int, subprotocol: str | None = None, hello: bytes | Sequence[bytes] | None = None
+        self,
+        port: int,
+        count: int,
+        subprotocol: str | None = None,
+        hello: bytes | Sequence[bytes] | None = None,
+        receive_bytes: int | None = None,
     ) -> None:
         self.pings = 0
         self._poll = select.epoll()
         self._ears: dict[int, Ear] = {}
         self._buffer = memoryview(bytearray(READ_BYTES))
         for number in range(count):
-            ear = _connect(port, number, subprotocol)
+            ear = _connect(port, number, subprotocol, receive_bytes)
             if hello is not None:
                 ear.socket.sendall(masked(TEXT, hello if isinstance(hello, bytes) else hello[number]))
             self._ears[ear.socket.fileno()] = ear
@@ -122,8 +127,12 @@ class Audience:
             raise Refused(f"client {ear.number} was closed: {payload[2:].decode(errors='replace')}")
 
 
-def _connect(port: int, number: int, subprotocol: str | None) -> Ear:
-    connection = socket.create_connection(("127.0.0.1", port), HANDSHAKE_SECONDS)
+def _connect(port: int, number: int, subprotocol: str | None, receive_bytes: int | None) -> Ear:
+    connection = socket.socket()
+    connection.settimeout(HANDSHAKE_SECONDS)
+    if receive_bytes is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    connection.connect(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     lines = ["GET /ws HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade",
              "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {_key()}"]  # fmt: skip

@@ -29,6 +29,13 @@ def test_the_lines_tell_what_matters_and_what_is_sick() -> None:
     ]
 
 
+def test_the_lag_of_clients_that_are_behind_is_told() -> None:
+    gauges = STATUS["gauges"] | {"client_lag_events": 12345}  # type: ignore[operator]
+    assert "clients  1 live, 2 behind (by up to 12,345 events), 3 idle" in lines(
+        "ws://h/ws", STATUS | {"gauges": gauges}
+    )
+
+
 async def test_an_error_reply_is_one_line_and_no_status(autojump_clock: MockClock) -> None:
     async def script(peer: Peer) -> None:
         await peer.hello()

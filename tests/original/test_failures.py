@@ -99,8 +99,13 @@ async def test_a_client_that_does_not_read_is_slow_and_not_broken_and_gets_every
             assert await on.manager.broadcast({"type": "message", "data": [number, "x" * 8000]}) == []
             assert (await fast.next())["data"][0] == number
         assert on.manager.stats()["clients"] == {"live": 1, "behind": 1, "idle": 0}
+        assert 0 < on.manager.stats()["gauges"]["client_lag_events"] < 60
         await on.say(END)
         assert [message["data"][0] for message in await slow.until(END)] == list(range(60))
+        await on.wait(lambda: on.manager.stats()["clients"]["live"] == 2)
+        found = on.manager.stats()
+        assert found["gauges"]["client_lag_events"] == 0
+        assert found["counters"]["behind"] == found["counters"]["caught_up"] > 0
 
 
 async def test_a_client_whose_writes_time_out_is_reset_alone(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from observatory.core.handshake import Accepted, Head, Policy, check
 from observatory.core.replies import Timing
 from observatory.server import upgrade
 from observatory.server.listener import listen
-from observatory.server.transport import ControlStream
+from observatory.server.transport import ControlStream, SocketTransport
 from observatory.server.websocket import MAX_REPLIES_WAITING
 from observatory.server.wire import answer_close, put_together
 
@@ -45,7 +45,13 @@ async def serve(stream: trio.SocketStream) -> None:
     assert isinstance(accepted, Accepted)
     head = upgrade.canonical(received.head, accepted.legacy)
     wire = put_together(
-        stream, (head, received.rest), NoBacklog(), OutboxLimits(), lambda stamp: None, Timing().close_timeout
+        stream,
+        SocketTransport(stream),
+        (head, received.rest),
+        NoBacklog(),
+        OutboxLimits(),
+        lambda stamp: None,
+        Timing().close_timeout,
     )
 
     async def echo(ws: WebSocketConnection, control: ControlStream) -> int:

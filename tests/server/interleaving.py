@@ -30,7 +30,6 @@ from observatory.core.handshake import Policy
 from observatory.core.ports import Stored
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.topics import EVERYONE
-from observatory.server import wire
 from observatory.server.listener import WebSocketServer
 from observatory.server.websocket import Services
 from tests.actors.fakes import FakeTransport
@@ -66,6 +65,7 @@ class MemoryLog:
     """An EventSource over a list; pages are small and take a step."""
 
     rows: list[Stored] = attrs.field(factory=list)
+    removals: int = 0
 
     @property
     def position(self) -> LogPosition:
@@ -113,6 +113,12 @@ class PretendedSocket(FakeTransport):
 
     # what the server does with the socket itself
     def setsockopt(self, *_: object) -> None: ...
+
+    def getpeername(self) -> tuple[str, int]:
+        return "127.0.0.1", 1
+
+    def getsockname(self) -> tuple[str, int]:
+        return "127.0.0.1", 2
 
 
 class Stream(trio.abc.Stream):
@@ -409,7 +415,10 @@ class World(trio.abc.Instrument):
         self.router = Router(EVERYONE, 0, 4, lambda: 0, read=facts_of_frame)
         timing = Timing(NEVER, NEVER, NEVER, NEVER, 5.0)
         services = Services(self.router, self.log, dict, timing, WireLimits())
-        server = WebSocketServer(services, Policy(), OUTBOX, 100, lambda stamp: None, lambda low, high: low)
+        server = WebSocketServer(
+            services, Policy(), OUTBOX, 100, lambda stamp: None, lambda low, high: low,
+            transport_of=lambda stream: cast(Any, stream).socket, owner_of=lambda theirs, ours: 0,
+        )  # fmt: skip
         with trio.fail_after(HANG):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.router.run)
@@ -433,18 +442,16 @@ class World(trio.abc.Instrument):
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """trio's scheduler as a function of the seed, and pretended sockets."""
-    internals, place = cast(Any, scheduler), cast(Any, wire)  # as trio's own plugin for hypothesis does
-    before = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r.getstate(), place.SocketTransport
+    """trio's scheduler as a function of the seed."""
+    internals = cast(Any, scheduler)  # as trio's own plugin for hypothesis does
+    before = internals._ALLOW_DETERMINISTIC_SCHEDULING, internals._r.getstate()
     internals._ALLOW_DETERMINISTIC_SCHEDULING = True
     internals._r.seed(seed)
-    place.SocketTransport = lambda stream: stream.socket
     try:
         yield
     finally:
         internals._ALLOW_DETERMINISTIC_SCHEDULING = before[0]
         internals._r.setstate(before[1])
-        place.SocketTransport = before[2]
 
 
 def run(seed: int, at: frozenset[int] | None = None, clients: int = 2, ops: int = 12) -> World:

@@ -310,6 +310,7 @@ async def stalled(stage: Stage) -> None:
     if stage.connection.session.state is not State.CL:
         await until_blocked(stage)
     await later(30.2)(stage)
+    await later(30.2)(stage)  # the kernel may still have taken what was left of its room
     await stage.running.until(lambda: not stage.running.server.connections)  # before anything is read
 
 
@@ -349,7 +350,7 @@ async def drain(stage: Stage) -> None:
 
 async def log_changed(stage: Stage) -> None:
     """What lies before the client in the log cannot be read."""
-    await stage.connection._resync()
+    await stage.connection.resync()
 
 
 async def defect(stage: Stage) -> None:

@@ -153,3 +153,11 @@ async def test_other_obstacles_are_one_line_too(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(WorldError) as caught:
         await listen("h", 80)
     assert str(caught.value) == line
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
+async def test_the_kernel_gives_up_a_peer_that_acknowledges_nothing() -> None:
+    [listener] = await listen("127.0.0.1", 0)
+    peer = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+    async with listener, peer, await listener.accept() as accepted:
+        assert accepted.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000

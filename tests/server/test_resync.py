@@ -86,7 +86,7 @@ async def test_the_client_library_takes_a_snapshot_and_goes_on(tmp_path: Path) -
         assert [item.recovered for item in found if isinstance(item, Connected)] == [True, False]
 
 
-@pytest.mark.parametrize("hole", [range(50, 52), range(100, 101)])
+@pytest.mark.parametrize("hole", [range(50, 52), range(60, 61)])  # nearer to the head the Router has the rows
 async def test_a_row_that_is_not_there_is_a_gap_too(tmp_path: Path, hole: range) -> None:
     async with serving(tmp_path) as running, connect(running.url) as connection:
         await running.publish(100)

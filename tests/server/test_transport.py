@@ -1,7 +1,6 @@
 """The socket under one client: writes that never block, a reset, and the gate of the goodbye."""
 
 import errno
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -11,7 +10,6 @@ import trio
 import trio.testing
 
 from actors.sender import OutboxLimits, Sender
-from observatory.server.tls import USER_TIMEOUT_MS
 from observatory.server.transport import ControlStream, SocketTransport, close_frame
 from tests.actors.fakes import ListBacklog
 from tests.server.serving import Raw
@@ -151,12 +149,3 @@ async def test_a_close_frame_of_the_websocket_layer_passes_the_gate_1000_if_it_h
 
 def test_a_long_reason_is_cut_to_what_a_control_frame_holds() -> None:
     assert len(close_frame(1000, "x" * 1000)) == 127
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the platform has no such option")
-async def test_the_kernel_gives_up_a_peer_that_acknowledges_nothing_for_30_seconds() -> None:
-    ours, theirs = await pair()
-    async with ours, theirs:
-        transport = SocketTransport(ours)
-        assert ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == USER_TIMEOUT_MS == 30_000
-        transport.close()

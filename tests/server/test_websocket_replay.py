@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import trio
 
@@ -175,6 +176,71 @@ async def test_a_client_that_stops_reading_falls_behind_then_gets_every_event_on
         [event] = await running.publish()
         assert (await raw.message())["seq"] == event.seq
         assert running.router.statistics().behind == 0
+
+
+async def test_clients_that_resume_from_one_place_cost_few_reads(tmp_path: Path) -> None:
+    async with serving(tmp_path) as running:
+        await running.publish(600, size=500)
+        since = Position(running.log.position.epoch, 0)
+        seen: list[list[int | None]] = []
+        pages, another = running.server.pages, object()
+        pages.enter(another)  # pages are kept while anyone is behind
+
+        async def resume() -> None:
+            async with connect(running.url, topics=["project:p1"], since=since) as connection:
+                seen.append([(await connection.event()).seq for _ in range(600)])
+
+        with trio.fail_after(DEADLINE):
+            async with trio.open_nursery() as nursery:
+                for _ in range(30):
+                    nursery.start_soon(resume)
+        assert seen == [list(range(1, 601))] * 30
+        assert (pages.totals.reads, pages.totals.behind) == (3, 31)
+        await running.until(lambda: not running.server.connections)
+        assert pages.readers == {another}
+
+
+async def test_a_client_that_is_fed_from_the_log_has_at_most_64_kib_waiting(tmp_path: Path) -> None:
+    async with serving(tmp_path, send_buffer=4096) as running:
+        await running.publish(1000, size=1000)
+        raw = await running.upgraded(receive_bytes=4096)
+        await raw.message()
+        resume = {"epoch": running.log.position.epoch, "seq": 0}
+        reply = await raw.ask("subscribe", {"topics": ["project:p1"], "resume": resume})
+        assert data_of(reply)["state"] == "behind"
+        [connection] = running.server.connections
+        await running.until(lambda: connection.sender.statistics().queued_bytes > 32 * 1024)
+        largest = 0
+        for seq in range(1, 1001):
+            assert (await raw.message())["seq"] == seq
+            largest = max(largest, connection.sender.statistics().queued_bytes)
+        assert 32 * 1024 < largest <= 64 * 1024
+        assert data_of(await raw.message())["pos"] == 1000
+
+
+async def test_a_log_that_is_trimmed_under_a_running_replay_ends_it_with_4008_and_no_gap(tmp_path: Path) -> None:
+    async with serving(tmp_path, send_buffer=4096) as running:
+        await running.publish(1000, size=1000)
+        raw = await running.upgraded(receive_bytes=4096)
+        await raw.message()
+        epoch = running.log.position.epoch
+        await raw.ask("subscribe", {"topics": ["project:p1"], "resume": {"epoch": epoch, "seq": 0}})
+        assert (await raw.message())["seq"] == 1
+        running.log.trim(Retention(events=50), 0)
+        seqs, code = [1], 0
+        while not code:
+            opcode, payload = await raw.frame()
+            if opcode == 8:
+                code = int.from_bytes(payload[:2], "big")
+            else:
+                seqs.append(orjson.loads(payload)["seq"])
+        assert code == 4008
+        assert seqs == list(range(1, len(seqs) + 1))
+        assert len(seqs) < 950
+        async with connect(running.url) as again:
+            resume = {"epoch": epoch, "seq": seqs[-1]}
+            reply = await again.request("subscribe", {"topics": ["system"], "resume": resume})
+            assert reply.data["reason"] == "too_old"
 
 
 async def test_a_client_whose_cursor_falls_off_the_log_is_closed_with_4008_and_told_too_old(tmp_path: Path) -> None:
