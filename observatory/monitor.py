@@ -16,7 +16,8 @@ import attrs
 import structlog
 import trio
 
-from actors.router import Publish, Router
+from actors.commands import Publish
+from actors.router import Router
 from actors.watcher import FileWatcher
 from observatory import __version__
 from observatory.core.contracts import ComponentHealth, SystemHealth, worst

@@ -15,7 +15,8 @@ import attrs
 import structlog
 import trio
 
-from actors.router import Notify, Router
+from actors.commands import Notify
+from actors.router import Router
 from actors.watcher import Change, FileChanged, FileGone, RootScanned, WatchHealthy, WatchTrouble
 from observatory.core import topics
 from observatory.core.batch import Batch, FileState, SourceRow

@@ -4,7 +4,7 @@ import time
 
 import attrs
 
-from actors.router import Publish, Routed
+from actors.commands import Publish, Routed
 from observatory.core.batch import Batch
 from observatory.core.events import Event, text_frame
 

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 import attrs
 import trio
 
-from actors.router import Expunge, Publish, Routed, Router
+from actors.commands import Expunge, Publish, Routed
+from actors.router import Router
 from observatory.core.errors import StoreError
 from observatory.core.events import text_frame
 from observatory.core.forgetting import Removal, Target

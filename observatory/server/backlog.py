@@ -12,7 +12,8 @@ import attrs
 import structlog
 import trio
 
-from actors.router import At, Place, Rejoin, Router
+from actors.commands import At, Place, Rejoin
+from actors.router import Router
 from actors.sender import Page, Sender
 from observatory.core.closing import CloseCode
 from observatory.core.errors import StoreError

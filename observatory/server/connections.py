@@ -14,7 +14,8 @@ import attrs
 import structlog
 import trio
 
-from actors.router import Publish, Routed, Router, Unsubscribe
+from actors.commands import Publish, Routed, Unsubscribe
+from actors.router import Router
 from actors.sender import OutboxLimits
 from observatory.core.batch import Batch
 from observatory.core.broadcast import MAX_BYTES, BroadcastResult, Failure, Unfit, prepare, topics_of

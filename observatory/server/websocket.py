@@ -10,9 +10,10 @@ import structlog
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from actors.router import At as AtTurn
-from actors.router import Decision, Place, Reset, Router, Unsubscribe
-from actors.router import Subscribe as SubscribeTurn
+from actors.commands import At as AtTurn
+from actors.commands import Decision, Place, Reset, Unsubscribe
+from actors.commands import Subscribe as SubscribeTurn
+from actors.router import Router
 from actors.sender import Sender
 from observatory.core import protocol, replies, states
 from observatory.core.closing import CloseCode

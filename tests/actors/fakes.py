@@ -5,7 +5,8 @@ from collections.abc import Callable
 import attrs
 import trio
 
-from actors.router import At, Place, Rejoin, Router
+from actors.commands import At, Place, Rejoin
+from actors.router import Router
 from actors.sender import OutboxLimits, Page, Sender
 
 

@@ -9,19 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from actors.router import (
-    BREATH,
-    RECENT_FRAMES,
-    At,
-    Decision,
-    Place,
-    Publish,
-    Rejoin,
-    Routed,
-    Router,
-    Subscribe,
-    Unsubscribe,
-)
+from actors.commands import At, Decision, Place, Publish, Rejoin, Routed, Subscribe, Unsubscribe
+from actors.router import BREATH, RECENT_FRAMES, Router
 from actors.sender import OutboxLimits, Sender
 from tests.actors.fakes import FakeTransport, ListBacklog
 

@@ -5,7 +5,8 @@ import time
 import pytest
 import trio
 
-from actors.router import Decision, Expunge, Place, Rejoin, Router, Subscribe
+from actors.commands import Decision, Expunge, Place, Rejoin, Subscribe
+from actors.router import Router
 from tests.actors.test_router import EVERYONE, FakeClient, one, settle
 
 

@@ -7,7 +7,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors.router import Decision, Publish, Rejoin, Routed, Router, Subscribe, Unsubscribe
+from actors.commands import Decision, Publish, Rejoin, Routed, Subscribe, Unsubscribe
+from actors.router import Router
 from tests.actors.test_router import EVERYONE, FakeClient, at_head, one
 
 

@@ -11,18 +11,8 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from actors.audience import VERDICTS_KEPT
-from actors.router import (
-    BREATH,
-    RECENT_FRAMES,
-    Decision,
-    Place,
-    Publish,
-    Rejoin,
-    Routed,
-    Router,
-    Subscribe,
-    Unsubscribe,
-)
+from actors.commands import Decision, Place, Publish, Rejoin, Routed, Subscribe, Unsubscribe
+from actors.router import BREATH, RECENT_FRAMES, Router
 from actors.sender import OutboxLimits, Sender
 from tests.actors.fakes import FakeTransport, ListBacklog
 from tests.actors.test_router import EVERYONE, FakeClient, at_head, one

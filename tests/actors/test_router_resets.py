@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from actors.router import Decision, Notify, Place, Reset, Router, Subscribe, Unsubscribe
+from actors.commands import Decision, Notify, Place, Reset, Subscribe, Unsubscribe
+from actors.router import Router
 from actors.sender import OutboxLimits, Sender
 from tests.actors.fakes import FakeTransport, ListBacklog
 from tests.actors.test_router import FakeClient, at_head, one, router, settle

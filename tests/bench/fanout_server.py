@@ -16,7 +16,8 @@ import attrs
 import structlog
 import trio
 
-from actors.router import Publish, Routed, Router
+from actors.commands import Publish, Routed
+from actors.router import Router
 from actors.sender import OutboxLimits
 from observatory.app import GC_THRESHOLDS, raise_fd_limit
 from observatory.core.batch import Batch

@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.router import Decision, Router, Subscribe
+from actors.commands import Decision, Subscribe
+from actors.router import Router
 from actors.watcher import FileChanged, FileSeen, FileStat, FileWatcher, RootScanned, WatchHealthy, WatchTrouble
 from observatory.core.errors import StoreBusy, StoreError
 from observatory.core.identity import is_transcript

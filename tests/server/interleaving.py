@@ -22,7 +22,8 @@ import trio
 import trio._core._run as scheduler
 from trio.testing import MockClock
 
-from actors.router import Publish, Routed, Router
+from actors.commands import Publish, Routed
+from actors.router import Router
 from actors.sender import OutboxLimits
 from observatory.core.events import Draft, LogPosition, encode, text_frame
 from observatory.core.facts import facts_of_frame

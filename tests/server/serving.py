@@ -14,7 +14,8 @@ import pytest
 import trio
 import trio.testing
 
-from actors.router import Publish, Routed, Router
+from actors.commands import Publish, Routed
+from actors.router import Router
 from actors.sender import OutboxLimits
 from observatory.core.batch import Batch
 from observatory.core.events import Draft, Event, text_frame

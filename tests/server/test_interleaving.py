@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from actors.router import Publish, Routed, Router
+from actors.commands import Publish, Routed
+from actors.router import Router
 from actors.sender import Sender
 from observatory.core.ports import Stored
 from observatory.core.protocol import At, Session, Settled

@@ -7,7 +7,7 @@ import orjson
 import pytest
 import trio
 
-from actors.router import Publish, Routed
+from actors.commands import Publish, Routed
 from actors.sender import OutboxLimits
 from observatory.client.connection import connect
 from observatory.core.batch import Batch
