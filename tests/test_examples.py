@@ -24,14 +24,16 @@ async def test_the_readmes_client_prints_what_is_written(tmp_path: Path) -> None
     folder.mkdir(parents=True)
     async with serving(tmp_path / "projects", tmp_path / "data") as server:
         program = [sys.executable, "-u", "-c", example.replace(DEFAULT_URL, server.url)]
-        process = await trio.lowlevel.open_process(program, stdout=subprocess.PIPE)
+        process = await trio.lowlevel.open_process(program, stdout=subprocess.PIPE, cwd=tmp_path)
         assert process.stdout is not None
         try:
             with trio.fail_after(30):
-                printed = await _until(process.stdout, b"Connected(")
+                async with connect(server.url) as asker:
+                    while (await asker.request("get_status")).data["clients"]["live"] < 1:
+                        await trio.sleep(0.05)
                 (folder / "s.jsonl").write_text(LINE)
-                printed = await _until(process.stdout, b"'content': 'hello'", printed)
-                assert b"type='message_added'" in printed
+                printed = await _until(process.stdout, b"content='hello'")
+                assert b"MessageAdded(" in printed
         finally:
             process.kill()
             await process.wait()
