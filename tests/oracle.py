@@ -130,4 +130,9 @@ def _is_due(event: Published, witness: Witness) -> bool:
     if any(hole.after < event.seq <= hole.upto for hole in witness.holes):
         return False
     held = next((change.topics for change in reversed(witness.changes) if change.after < event.seq), None)
-    return held is not None and not event.topics.isdisjoint({*held, EVERYONE})
+    return held is not None and any(_meets(topic, {*held, EVERYONE}) for topic in event.topics)
+
+
+def _meets(topic: str, held: set[str]) -> bool:
+    """An event's topic that ends in `:*` stands for a family."""
+    return topic in held or (topic.endswith(":*") and any(one.startswith(topic[:-1]) for one in held))

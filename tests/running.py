@@ -106,6 +106,11 @@ class Server:
     def _stderr(self) -> Path:
         return self.data_dir.with_name(f"{self.data_dir.name}.stderr")
 
+    def kill_now(self) -> None:
+        """Kill what still runs, without waiting for its end."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
     async def clean_up(self) -> None:
         """Kill what still runs."""
         if self._process is not None:

@@ -1,0 +1,75 @@
+"""Level 0: the whole node in virtual time; a seed decides the order of tasks, and everything drawn."""
+
+from typing import Any
+
+import attrs
+import trio
+import trio.testing
+
+from tests.faults.line import Line
+from tests.faults.sim import LineWire, Settings, SimNode
+from tests.faults.world import World
+
+
+@attrs.define(eq=False)
+class SimWorld(World):
+    """A World in memory. `settings` of the node may be changed before it starts."""
+
+    settings: Settings = attrs.field(factory=Settings)
+    node: SimNode = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.node = SimNode(self.directory, self.settings, self.draw)
+
+    def configure(self, **changes: Any) -> None:
+        """Settings of the node: outbox, timing, retention …"""
+        self.settings = self.node.settings = attrs.evolve(self.settings, **changes)
+
+    async def start(self) -> None:
+        """Start the node."""
+        await self.node.start(self.nursery)
+        await self.calm()
+
+    async def kill(self) -> None:
+        """Nothing is written any more."""
+        await self.node.kill()
+
+    async def stop(self) -> None:
+        """Cancel it; it closes its log."""
+        await self.node.stop()
+        for line in self.node.all_lines:
+            assert not line.after_end, f"V10: bytes after the end: {bytes(line.after_end[:40])!r}"
+
+    async def dial(self) -> LineWire:
+        """A Line to it."""
+        return await self.node.dial()
+
+    async def calm(self) -> None:
+        """Until all tasks wait for time to pass."""
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def pause(self, seconds: float) -> None:
+        """Virtual."""
+        await trio.sleep(seconds)
+
+    async def status(self) -> dict[str, Any]:
+        """Straight from the parts."""
+        await trio.lowlevel.checkpoint()
+        return self.node.manager.stats()
+
+    def hint(self, path: Any) -> None:
+        """The watcher's."""
+        self.node.hint(path)
+
+    async def publish(self, count: int = 1, size: int = 20, where: str | None = "all_conversations") -> None:
+        """Broadcast messages."""
+        for _ in range(count):
+            await self.node.manager.broadcast({"type": "note", "data": {"text": "x" * size}}, where)
+
+
+def line_of(peer: Any) -> Line:
+    """The connection under a peer, to do something to it."""
+    wire = peer.session.wire
+    assert isinstance(wire, LineWire)
+    return wire.line
