@@ -80,6 +80,7 @@ class Peer:
     pace: Pace = attrs.field(factory=Pace)
     witness: Witness = attrs.field(factory=Witness)
     sessions: list[Session] = attrs.field(factory=list)
+    contents: dict[tuple[str, int], bytes] = attrs.field(factory=dict)  # of all clients: no seq has two
     last: Position | None = None
     left: bool = False
     confirmed: trio.Event = attrs.field(factory=trio.Event)  # of the session that runs now
@@ -283,6 +284,8 @@ class Peer:
         seq = message["seq"]
         assert not session.seqs or seq > session.seqs[-1], f"{self.name}: {seq} after {session.seqs[-1]}"
         session.seqs.append(seq)
+        known = self.contents.setdefault((message["epoch"], seq), payload)
+        assert known == payload, f"{self.name}: seq {seq} of {message['epoch']} has two contents"
         self.last = Position(message["epoch"], seq)
         self.witness.frames.append(Received(seq, payload))
 

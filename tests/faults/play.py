@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.faults.sockets import ProcessWorld, SocketWorld
 from tests.faults.world import World
 
 LEVELS: dict[int, type[World]] = {0: SimWorld, 1: SocketWorld, 2: ProcessWorld}
-REAL_SECONDS = 120.0  # then a run hangs
+REAL_SECONDS = 60  # then a run hangs
 
 
 @attrs.frozen
@@ -60,12 +61,15 @@ def _run(
 ) -> None:
     before, state = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, random.getstate()
     clock = trio.testing.MockClock(autojump_threshold=0) if scenario.level == 0 else None
+    signal.signal(signal.SIGALRM, _hangs)
+    signal.alarm(REAL_SECONDS)
     try:
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
         scheduler._r.seed(seed)
         random.seed(seed)
         trio.run(_play, directory, scenario, seed, step, logged, digest, clock=clock)
     finally:
+        signal.alarm(0)
         scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
         random.setstate(state)
 
@@ -84,6 +88,10 @@ async def _play(
                 seen = [(session.seqs, session.code, session.refused) for session in peer.sessions]
                 digest.update(repr((peer.name, seen)).encode())
         nursery.cancel_scope.cancel()
+
+
+def _hangs(number: int, frame: object) -> None:
+    raise AssertionError(f"it hangs: no end within {REAL_SECONDS} s of real time")
 
 
 def _descriptors() -> int:

@@ -34,6 +34,10 @@ START_MS = 1_795_381_200_000  # 2026-11-22T21:00:00Z
 Failpoint = Callable[[], None]  # may raise
 
 
+class Killed(BaseException):
+    """The process ends here, without a last word."""
+
+
 @attrs.define(eq=False)
 class Points:
     """Failpoints: what happens at the n-th call (from 1) of a named port."""
@@ -42,7 +46,8 @@ class Points:
     armed: dict[tuple[str, int], Failpoint] = attrs.field(factory=dict)
 
     def at(self, name: str, nth: int, what: Failpoint) -> None:
-        """Arm one, counted from now."""
+        """Arm one, counted from now; it is the only one."""
+        self.armed.clear()
         self.armed[name, self.calls.get(name, 0) + nth] = what
 
     def pass_(self, name: str) -> None:
@@ -229,6 +234,8 @@ class SimNode:
                     self.outlet.put("root", self._look())
                     self.outlet.flush_nowait()
                     task_status.started()
+        except* Killed:
+            pass
         finally:
             self._ended.set()
 
@@ -272,6 +279,15 @@ class SimNode:
         self.commits.dead = True
         await self.stop()
 
+    def die_at(self, point: str, nth: int) -> None:
+        """SIGKILL at the n-th call of a port from now on."""
+
+        def die() -> None:
+            self.commits.dead = True
+            raise Killed
+
+        self.points.at(point, nth, die)
+
     async def stop(self) -> None:
         """Cancel everything, and wait for the end."""
         assert self._scope is not None
@@ -297,7 +313,11 @@ class SimNode:
             return
         change = FileChanged(str(path), 0) if path.exists() else FileGone(str(path), 0)
         self.outlet.put(change.path, change)
-        self.outlet.flush_nowait()
+        try:
+            self.outlet.flush_nowait()
+        except Killed:  # an idle Ingest works in the task that brings the hint
+            assert self._scope is not None
+            self._scope.cancel()
 
     def _look(self) -> RootScanned:
         files = sorted(path for path in self.root.rglob("*.jsonl") if path.is_file())

@@ -33,6 +33,7 @@ class SimWorld(World):
 
     async def kill(self) -> None:
         """Nothing is written any more."""
+        self.node.points.armed.clear()
         await self.node.kill()
 
     async def stop(self) -> None:

@@ -18,7 +18,7 @@ from observatory.doctor.account import accounts
 from observatory.storage.accounting import reading
 from tests.faults.peer import Pace, Peer, Wire
 from tests.faults.transcripts import prompt
-from tests.oracle import Published, check, judge, read_log
+from tests.oracle import Published, Witness, check, judge, read_log
 
 PROBE_SECONDS = 1.0
 
@@ -40,6 +40,7 @@ class World(ABC):
     logged: list[dict[str, Any]] = attrs.field(factory=list)
     baseline: Any = None
     disordered: bool = False  # transcripts were cut or rewritten: the account need not be clean
+    _contents: dict[tuple[str, int], bytes] = attrs.field(factory=dict)
     _written: dict[str, int] = attrs.field(factory=dict)
     _live_lines: dict[str, set[str]] = attrs.field(factory=dict)
 
@@ -105,7 +106,7 @@ class World(ABC):
 
     async def client(self, name: str, *topics: str, **options: Any) -> Peer:
         """A client that is connected and subscribed; see Peer for the options."""
-        peer = Peer(name, self.dial, topics or ("all_conversations",), **options)
+        peer = Peer(name, self.dial, topics or ("all_conversations",), contents=self._contents, **options)
         self.peers[name] = peer
         self.nursery.start_soon(peer.run)
         await peer.confirmed.wait()
@@ -195,6 +196,13 @@ class World(ABC):
                 check(log, peer.witness, peer.last.seq if not peer.here and peer.last is not None else None)
             except AssertionError as error:
                 raise AssertionError(f"{peer.name}: {error}") from None
+
+    def new_log(self) -> None:
+        """The log is lost from here on: what was due of it is judged now, and the clients begin anew."""
+        self.delivered()
+        self._live_lines.clear()  # the archive holds them, and the account says so; the new log need not
+        for peer in self.peers.values():
+            peer.witness = Witness()
 
     def _missing_lines(self, log: tuple[Published, ...]) -> set[str]:
         import orjson
