@@ -99,6 +99,7 @@ def _descriptors() -> int:
 
 
 def _alone(error: BaseException) -> BaseException:
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+    """The first of what came together: a delivery gone wrong is seen by several clients."""
+    while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -172,7 +172,9 @@ class World(ABC):
 
     async def _all_there(self) -> bool:
         here = [peer for peer in self.peers.values() if peer.here]
-        if not all(peer.confirmed.is_set() for peer in here) or (await self.status())["clients"]["behind"]:
+        status = await self.status()
+        assert all(status["gauges"][name] >= 0 for name in GAUGES), f"V3: gauges below zero: {status['gauges']}"
+        if not all(peer.confirmed.is_set() for peer in here) or status["clients"]["behind"]:
             return False
         log = self.published()
         return self._archived(log) and all(judge(log, peer.witness) for peer in here)
