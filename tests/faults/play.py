@@ -16,7 +16,7 @@ import trio.testing
 from trio._core import _run as scheduler
 
 from tests.faults.rows import Scenario
-from tests.faults.simworld import SimWorld
+from tests.faults.simworld import Looker, SimWorld
 from tests.faults.sockets import ProcessWorld, SocketWorld
 from tests.faults.world import World
 
@@ -79,6 +79,8 @@ async def _play(
 ) -> None:
     async with trio.open_nursery() as nursery:
         world = LEVELS[scenario.level](directory, seed, nursery, logged=logged)
+        if isinstance(world, SimWorld):
+            trio.lowlevel.add_instrument(Looker(world))
         try:
             await scenario.function(world, *(() if step is None else (step,)))
             await world.finish(scenario.may_log)

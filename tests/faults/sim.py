@@ -177,6 +177,7 @@ class SimNode:
     all_lines: list[Line] = attrs.field(factory=list)
     new_line: Callable[[], Line] = Line
     _doors: Doors | None = None
+    _task: trio.lowlevel.Task | None = None
     _scope: trio.CancelScope | None = None
     _ended: trio.Event = attrs.field(factory=trio.Event)
 
@@ -222,6 +223,7 @@ class SimNode:
         data = self.directory / "data"
         data.mkdir(exist_ok=True)
         self.root.mkdir(exist_ok=True)
+        self._task = trio.lowlevel.current_task()
         try:
             with trio.CancelScope() as self._scope, self._parts(data):
                 async with trio.open_nursery() as nursery:
@@ -294,6 +296,14 @@ class SimNode:
         self._scope.cancel()
         await self._ended.wait()
 
+    def connections(self) -> tuple[Any, ...]:
+        """The clients it serves now."""
+        return () if self._doors is None else tuple(self.manager._server.connections)
+
+    def tasks(self) -> int:
+        """Of its process."""
+        return 0 if self._task is None else _count(self._task)
+
     # -- from outside --------------------------------------------------------------------------------------------------
 
     async def dial(self) -> LineWire:
@@ -322,6 +332,11 @@ class SimNode:
     def _look(self) -> RootScanned:
         files = sorted(path for path in self.root.rglob("*.jsonl") if path.is_file())
         return RootScanned(str(self.root), tuple(FileSeen(str(path), _stat(path)) for path in files))
+
+
+def _count(task: trio.lowlevel.Task) -> int:
+    """A task and all below it."""
+    return 1 + sum(_count(child) for nursery in task.child_nurseries for child in nursery.child_tasks)
 
 
 def _stat(path: Path) -> FileStat:

@@ -6,9 +6,13 @@ import attrs
 import trio
 import trio.testing
 
+from observatory.storage.reader import PAGE_BYTES
 from tests.faults.line import Line
 from tests.faults.sim import LineWire, Settings, SimNode
 from tests.faults.world import World
+
+TURN_EVENTS = 4096  # of one transaction: an empty outbox takes them as one, shared with all others who get them
+TURN_BYTES = 1024 * 1024
 
 
 @attrs.define(eq=False)
@@ -16,6 +20,8 @@ class SimWorld(World):
     """A World in memory. `settings` of the node may be changed before it starts."""
 
     settings: Settings = attrs.field(factory=Settings)
+    overfull: list[str] = attrs.field(factory=list)
+    page_bytes: int = PAGE_BYTES + TURN_BYTES
     node: SimNode = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -30,6 +36,22 @@ class SimWorld(World):
         """Start the node."""
         await self.node.start(self.nursery)
         await self.calm()
+        self.baseline = self.node.tasks()
+
+    async def part(self) -> None:
+        """V1: and no task of theirs."""
+        await super().part()
+        await self.until(lambda: self.node.tasks() <= self.baseline, 60)
+        for fault in self.overfull:
+            raise AssertionError(f"V7: {fault}")
+
+    def look(self) -> None:
+        """Between two steps of tasks: is any outbox beyond its bounds? (V7)"""
+        limits = self.settings.outbox
+        for connection in self.node.connections():
+            found = connection.sender.statistics()
+            if found.queued_frames > limits.frames + TURN_EVENTS or found.queued_bytes > limits.bytes + self.page_bytes:
+                self.overfull.append(f"an outbox of {found}, with limits of {limits}")
 
     async def kill(self) -> None:
         """Nothing is written any more."""
@@ -74,3 +96,18 @@ def line_of(peer: Any) -> Line:
     wire = peer.session.wire
     assert isinstance(wire, LineWire)
     return wire.line
+
+
+@attrs.define(eq=False)
+class Looker(trio.abc.Instrument):
+    """Has the world look at itself after every so many steps."""
+
+    world: SimWorld
+    every: int = 25
+    _steps: int = 0
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """One step was made."""
+        self._steps += 1
+        if not self._steps % self.every:
+            self.world.look()
