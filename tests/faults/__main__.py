@@ -1,9 +1,9 @@
 """The fault harness as a command.
 
-    python -m tests.faults --list
-    python -m tests.faults NAME|ROW … [--seed N] [--step S]
-    python -m tests.faults --all
-    python -m tests.faults --random --minutes N
+python -m tests.faults --list
+python -m tests.faults NAME|ROW … [--seed N] [--step S]
+python -m tests.faults --all
+python -m tests.faults --random --minutes N
 """
 
 import argparse

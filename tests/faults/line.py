@@ -1,7 +1,7 @@
 """Line: a TCP connection in memory, between the server and one peer, that can be slow, cut, torn or broken on demand.
 
-To the server it is an accepted stream and its transport at once; to the peer it is what the kernel would hold. It records
-every byte that was ever accepted, and any that came after the end.
+To the server it is an accepted stream and its transport at once; to the peer it is what the kernel would hold. It
+records every byte that was ever accepted, and any that came after the end.
 """
 
 import errno

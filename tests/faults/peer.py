@@ -1,4 +1,4 @@
-"""Peer: one client as the oracle sees it. It speaks raw frames, checks the wire (V10), and comes back when it is cut off.
+"""Peer: one client as the oracle sees it. It speaks raw frames, checks the wire (V10), and comes back when cut off.
 
 What it was due and what it got is its `witness`; tests/oracle.py judges the two.
 """

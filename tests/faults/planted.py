@@ -6,8 +6,9 @@ from typing import Any
 
 import attrs
 
-from actors.router import Decision, Place, Rejoin, Router
-from actors.sender import Page, Sender, Stalled
+from actors.commands import Decision, Place, Rejoin
+from actors.router import Router
+from actors.sender import Sender, Stalled
 from observatory.core.batch import Batch
 from observatory.core.events import Event
 from observatory.server.websocket import Connection
@@ -148,8 +149,7 @@ def _advanced(log: EventLog, batch: Batch) -> dict[int, Any]:
     rows = {source.id: source for source in log.sources()}
     for record in batch.records:
         if (source := rows.get(record.source_id)) is not None:
-            after = {"offset": record.offset + record.span, "lines": record.line + 1}
-            rows[source.id] = attrs.evolve(source, **after)
+            rows[source.id] = attrs.evolve(source, offset=record.offset + record.span, lines=record.line + 1)
     return {key: rows[key] for key in {record.source_id for record in batch.records} if key in rows}
 
 
@@ -186,24 +186,27 @@ def seq_reused_after_power_loss() -> Any:
     """The machine went down, and the log goes on under its old name."""
 
     def make(old: Any) -> Any:
-        def init(self: EventLog, directory: Any, boot_id: str | None) -> None:
-            old(self, directory, "always the same")
+        def init(self: EventLog, directory: Any, boot_id: str | None, *more: Any) -> None:
+            old(self, directory, "always the same", *more)
 
         return init
 
     return replaced(EventLog, "__init__", make)
 
 
+ANYTHING = "anything_at_all"
 PLANTS: dict[str, tuple[Plant, str, Any]] = {
-    "position past what did not fit": (position_past_what_did_not_fit, "anything_at_all", None),
-    "live without the tail": (live_without_the_tail, "anything_at_all", None),
-    "page boundary twice": (page_boundary_twice, "anything_at_all", None),
-    "unsubscribed at the head": (unsubscribed_at_the_head, "anything_at_all", None),
-    "published before committed": (published_before_committed, "anything_at_all", None),
-    "offset before the row": (offset_before_the_row, "a_kill_around_a_commit_loses_and_doubles_nothing", "between offset and row"),
-    "close frame after a cut frame": (close_frame_after_a_cut_frame, "a_write_cut_after_k_bytes_is_followed_by_nothing", 21),
-    "gauge counted twice": (gauge_counted_twice, "anything_at_all", None),
+    "position past what did not fit": (position_past_what_did_not_fit, ANYTHING, None),
+    "live without the tail": (live_without_the_tail, ANYTHING, None),
+    "page boundary twice": (page_boundary_twice, ANYTHING, None),
+    "unsubscribed at the head": (unsubscribed_at_the_head, ANYTHING, None),
+    "published before committed": (published_before_committed, ANYTHING, None),
+    "offset before the row": (
+        offset_before_the_row, "a_kill_around_a_commit_loses_and_doubles_nothing", "between offset and row",
+    ),
+    "close frame after a cut frame": (
+        close_frame_after_a_cut_frame, "a_write_cut_after_k_bytes_is_followed_by_nothing", 21,
+    ),
+    "gauge counted twice": (gauge_counted_twice, ANYTHING, None),
     "seq reused after power loss": (seq_reused_after_power_loss, "a_power_loss_makes_a_new_epoch", None),
-}
-
-__all__ = ["PLANTS", "Page"]
+}  # fmt: skip

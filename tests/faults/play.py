@@ -53,12 +53,12 @@ def play(scenario: Scenario, seed: int, step: Any = None) -> Report:
             assert (left := _descriptors()) == fds, f"V2: {left - fds} descriptors are left"
         except Exception as failure:
             error = _alone(failure)
-    return Report(scenario, seed, step, error, digest.hexdigest()[:16], time.perf_counter() - start, tuple(logged))
+    return Report(
+        scenario, seed, step, error, digest.hexdigest()[:16], time.perf_counter() - start, tuple(map(dict, logged))
+    )
 
 
-def _run(
-    directory: Path, scenario: Scenario, seed: int, step: Any, logged: list[Any], digest: "hashlib._Hash"
-) -> None:
+def _run(directory: Path, scenario: Scenario, seed: int, step: Any, logged: list[Any], digest: "hashlib._Hash") -> None:
     before, state = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, random.getstate()
     clock = trio.testing.MockClock(autojump_threshold=0) if scenario.level == 0 else None
     signal.signal(signal.SIGALRM, _hangs)

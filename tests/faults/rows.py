@@ -7,8 +7,9 @@ import attrs
 
 ROWS = {
     **{f"N{n:02}": text for n, text in enumerate((
-        "client stops reading", "reads slowly, then recovers", "trickle", "write blocks for ever", "write cut, then stall",
-        "RST while sending", "EOF, RST or OSError at the n-th call", "half-open peer", "client process frozen",
+        "client stops reading", "reads slowly, then recovers", "trickle", "write blocks for ever",
+        "write cut, then stall", "RST while sending", "EOF, RST or OSError at the n-th call", "half-open peer",
+        "client process frozen",
         "floods requests, never reads replies", "slowloris handshake", "connects and says nothing",
         "malformed frames", "foreign origin, host, token in URL", "all clients return at once; drain",
     ), 1)},
@@ -36,8 +37,8 @@ ROWS = {
         "append with unknown outcome",
     ), 1)},
     **{f"H{n:02}": text for n, text in enumerate((
-        "descriptors exhausted", "SIGTERM at bad moments", "kill -9 at random points", "an actor raises at its n-th step",
-        "stderr full", "worker threads hung", "10,000 clients behind",
+        "descriptors exhausted", "SIGTERM at bad moments", "kill -9 at random points",
+        "an actor raises at its n-th step", "stderr full", "worker threads hung", "10,000 clients behind",
     ), 1)},
 }  # fmt: skip
 
@@ -70,7 +71,8 @@ def scenario(
 ) -> Callable[[Function], Function]:
     """Register a scenario for rows of the catalogue. may_log: error events that belong to the fault."""
     unknown = [row for row in rows if row not in ROWS]
-    assert rows and not unknown, f"no rows of the catalogue: {unknown}"
+    assert rows
+    assert not unknown, f"no rows of the catalogue: {unknown}"
 
     def register(function: Function) -> Function:
         name = function.__name__

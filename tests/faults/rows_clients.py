@@ -1,7 +1,5 @@
 """N: clients and network."""
 
-import attrs
-
 from actors.sender import OutboxLimits
 from tests.faults.line import Reset
 from tests.faults.rows import scenario
@@ -58,7 +56,7 @@ async def a_reset_while_sending_costs_that_client_only(world: SimWorld) -> None:
     victim = await world.target("victim")
     line_of(victim).faults[line_of(victim).sends + world.draw.randrange(1, 6)] = reset
     world.write("s1", 10)
-    for n in range(10):
+    for _ in range(10):
         world.write("s2")
         await world.calm()
 
@@ -73,6 +71,3 @@ async def a_half_open_peer_is_found_by_its_silence(world: SimWorld) -> None:
     await world.until(lambda: any(e.get("code") == 4012 for e in world.logged), 41)
     line_of(victim).reset()
     victim.set_pace(Pace())
-
-
-__all__ = ["attrs"]

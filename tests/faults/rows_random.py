@@ -78,7 +78,8 @@ def _someone(world: SimWorld) -> Peer | None:
 
 
 ACTS: tuple[tuple[int, Callable[[SimWorld], Awaitable[None]]], ...] = (
-    (30, _write), (8, _publish), (8, _connect), (10, _change), (4, _reset), (3, _break), (6, _cut), (20, _wait), (3, _kill),
+    (30, _write), (8, _publish), (8, _connect), (10, _change), (4, _reset), (3, _break), (6, _cut), (20, _wait),
+    (3, _kill),
 )  # fmt: skip
 
 

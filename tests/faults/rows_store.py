@@ -10,7 +10,7 @@ from tests.faults.simworld import SimWorld
 async def a_kill_around_a_commit_loses_and_doubles_nothing(world: SimWorld, point: str) -> None:
     await world.start()
     await world.client("c")
-    for n in range(6):
+    for _round in range(6):
         world.node.die_at(point, world.draw.randrange(1, 8))
         for _ in range(world.draw.randrange(1, 6)):
             world.write(world.draw.choice(("s1", "s2")), world.draw.randrange(1, 4))
@@ -29,7 +29,7 @@ async def a_power_loss_makes_a_new_epoch(world: SimWorld) -> None:
     world.node.log._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     saved = world.directory / "saved"
     shutil.copytree(world.data_dir, saved)
-    for n in range(world.draw.randrange(1, 10)):
+    for _ in range(world.draw.randrange(1, 10)):
         world.write("s1", world.draw.randrange(1, 5))
         await world.calm()
     await world.settle()

@@ -8,19 +8,23 @@ import random
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 import trio
 
-from actors.router import Publish, Router
+from actors.commands import Publish
+from actors.router import Router
 from actors.sender import OutboxLimits
 from actors.turn import Turn
 from actors.watch_outlet import Outlet
 from actors.watcher import Change, FileChanged, FileGone, FileSeen, FileStat, RootScanned
 from observatory.core.batch import Batch
+from observatory.core.drain import Pace
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
+from observatory.core.facts import facts_of_frame
+from observatory.core.forgetting import Removal, Target
 from observatory.core.replies import Timing
 from observatory.core.topics import EVERYONE, members
 from observatory.ingest.actor import Ingest
@@ -81,6 +85,14 @@ class SimCommits:
                 await trio.sleep_forever()
             return self._append(batch)
 
+    async def forget(self, target: Target) -> Removal:
+        """Nothing is forgotten here."""
+        raise NotImplementedError
+
+    async def scrub(self) -> bool:
+        """Nothing was forgotten here."""
+        raise NotImplementedError
+
     def _append(self, batch: Batch) -> tuple[Event, ...]:
         self.points.pass_("before commit")
         events = self.log.append(batch, self.wall_ms())
@@ -133,10 +145,11 @@ class Doors(trio.abc.Listener[Any]):
 class Settings:
     """What a scenario may set of a node."""
 
-    outbox: OutboxLimits = OutboxLimits()
-    timing: Timing = Timing()
-    retention: Retention = Retention()
+    outbox: OutboxLimits = attrs.field(factory=OutboxLimits)
+    timing: Timing = attrs.field(factory=Timing)
+    retention: Retention = attrs.field(factory=Retention)
     max_clients: int = 10_000
+    pace: Pace = attrs.field(factory=Pace)
     boot_id: str = "boot-1"
 
 
@@ -232,7 +245,7 @@ class SimNode:
                     nursery.start_soon(self.outlet.run)
                     nursery.start_soon(self._trim)
                     assert self._doors is not None
-                    nursery.start_soon(self.manager.serve, [self._doors])
+                    nursery.start_soon(self.manager.serve, cast(Any, [self._doors]))
                     self.outlet.put("root", self._look())
                     self.outlet.flush_nowait()
                     task_status.started()
@@ -247,7 +260,7 @@ class SimNode:
         self.events = InlineReader(self.log)
         self.events.points = self.points
         self.commits = SimCommits(self.log, self.wall_ms, self.points)
-        self.router = Router(EVERYONE, self.log.position.head, 64, lambda: 0, self.on_written, members)
+        self.router = Router(EVERYONE, self.log.position.head, 64, lambda: 0, self.on_written, members, facts_of_frame)
         self.ingest = Ingest(self.log, self.commits, self.router, self.wall_ms)
         self.outlet = Outlet(self.ingest)
         self.manager = ConnectionManager(
@@ -255,7 +268,10 @@ class SimNode:
             outbox=self.settings.outbox,
             timing=self.settings.timing,
             max_clients=self.settings.max_clients,
+            pace=self.settings.pace,
             jitter=self.draw.randint,
+            transport_of=lambda line: cast(Any, line),
+            owner_of=lambda theirs, ours: 0,
         )
         self._doors = Doors()
         try:
@@ -345,8 +361,3 @@ def _stat(path: Path) -> FileStat:
 
 
 __all__ = ["Line", "Points", "Settings", "SimNode", "StoreError"]
-
-import observatory.server.transport as _t  # noqa: E402
-import observatory.server.wire as _w  # noqa: E402
-
-_w.SocketTransport = lambda s: s if isinstance(s, Line) else _t.SocketTransport(s)  # TEMP until the seam

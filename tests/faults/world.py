@@ -1,7 +1,7 @@
 """World: what a scenario plays in. A node, its clients, the transcripts they write, and all that must hold afterwards.
 
-The same scenario can be played in virtual time (simworld.py), over real sockets (sockets.py), and against a child process
-(process.py); each says how to start, stop and wait there.
+The same scenario can be played in virtual time (simworld.py), over real sockets, and against a child process (both in
+sockets.py); each says how to start, stop and wait there.
 """
 
 import random
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import orjson
 import trio
 
 from observatory.core.identity import is_transcript
@@ -207,12 +208,11 @@ class World(ABC):
             peer.witness = Witness()
 
     def _missing_lines(self, log: tuple[Published, ...]) -> set[str]:
-        import orjson
-
-        seen: list[str] = []
-        for event in log:
-            if event.payload.startswith(b'{"type":"message_added"'):
-                seen.append(orjson.loads(event.payload)["data"]["record"]["uuid"])
+        seen = [
+            orjson.loads(event.payload)["data"]["record"]["uuid"]
+            for event in log
+            if event.payload.startswith(b'{"type":"message_added"')
+        ]
         wanted = set().union(*self._live_lines.values()) if self._live_lines else set()
         doubled = len([uuid for uuid in seen if uuid in wanted]) - len(wanted & set(seen))
         assert not doubled, f"V6: {doubled} lines were published twice"
