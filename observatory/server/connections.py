@@ -232,6 +232,7 @@ class ConnectionManager:
         return {
             "clients": {"live": router.live, "behind": router.behind, "idle": router.idle},
             "gauges": {
+                "tasks": trio.lowlevel.current_statistics().tasks_living,
                 "topics_held": router.topics_held,
                 "outbox_frames": sum(s.queued_frames for s in queued),
                 "outbox_bytes": sum(s.queued_bytes for s in queued),
