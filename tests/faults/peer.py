@@ -76,6 +76,7 @@ class Peer:
     topics: tuple[str, ...] = ("all_conversations",)
     where: Message | None = None
     legacy: bool = False
+    token: str | None = attrs.field(default=None, repr=False)
     returns: bool = True
     pace: Pace = attrs.field(factory=Pace)
     witness: Witness = attrs.field(factory=Witness)
@@ -123,6 +124,8 @@ class Peer:
 
     def _head(self) -> bytes:
         more = "" if self.legacy else "Sec-WebSocket-Protocol: observatory.v1\r\n"
+        if self.token is not None:
+            more += f"Authorization: Bearer {self.token}\r\n"
         return HEAD.format(target="/ws", more=more).encode()
 
     async def _begin(self, session: Session) -> None:

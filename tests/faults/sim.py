@@ -151,6 +151,7 @@ class Settings:
     max_clients: int = 10_000
     pace: Pace = attrs.field(factory=Pace)
     boot_id: str = "boot-1"
+    token: Callable[[], str] | None = attrs.field(default=None, repr=False)
 
 
 @attrs.define(eq=False)
@@ -270,6 +271,7 @@ class SimNode:
             max_clients=self.settings.max_clients,
             pace=self.settings.pace,
             jitter=self.draw.randint,
+            token=self.settings.token,
             transport_of=lambda line: cast(Any, line),
             owner_of=lambda theirs, ours: 0,
         )

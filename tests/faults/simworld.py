@@ -28,6 +28,11 @@ class SimWorld(World):
         super().__attrs_post_init__()
         self.node = SimNode(self.directory, self.settings, self.draw)
 
+    @property
+    def token(self) -> str | None:
+        """By the node's settings."""
+        return None if self.settings.token is None else self.settings.token()
+
     def configure(self, **changes: Any) -> None:
         """Settings of the node: outbox, timing, retention …"""
         self.settings = self.node.settings = attrs.evolve(self.settings, **changes)
