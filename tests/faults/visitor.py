@@ -98,7 +98,7 @@ class Visitor:
             if self.answer or b"\r\n\r\n" not in self.body:
                 return
             self.answer, _, data = (bytes(part) for part in self.body.partition(b"\r\n\r\n"))
-            self.body = bytearray(data)
+            self.body = bytearray(data if self.status != 101 else b"")
             if self.status != 101:
                 return
         for opcode, payload in self._frames.feed(data):
