@@ -2,6 +2,7 @@
 
 from tests.faults import (
     rows_clients,
+    rows_crowd,
     rows_handshake,
     rows_process,
     rows_random,
@@ -10,6 +11,6 @@ from tests.faults import (
 )
 from tests.faults.rows import PENDING, ROWS, SCENARIOS, Scenario
 
-MODULES = (rows_clients, rows_handshake, rows_process, rows_random, rows_requests, rows_store)
+MODULES = (rows_clients, rows_crowd, rows_handshake, rows_process, rows_random, rows_requests, rows_store)
 
 __all__ = ["MODULES", "PENDING", "ROWS", "SCENARIOS", "Scenario"]

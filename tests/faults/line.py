@@ -80,6 +80,7 @@ class Line(trio.abc.HalfCloseableStream):
     async def wait_writable(self) -> None:
         """Return when the peer has made room."""
         await trio.lowlevel.checkpoint()
+        self._call()
         while not (self.swallows or self._peer_reset or self.room > 0):
             if self.closed or self.reset_by_server:
                 raise OSError(errno.EBADF, "the connection was closed")

@@ -134,8 +134,8 @@ async def a_write_that_blocks_for_ever_is_reset_after_30_seconds_exactly(world: 
     await world.client("other")
     if what == "answer":
         world.node.new_line = lambda: Line(capacity=0)
-        line = world.node.all_lines[-1] if (await knock(world, head())) is None else world.node.all_lines[-1]
-        world.node.new_line = Line
+        await knock(world, head())
+        world.node.new_line, line = Line, world.node.all_lines[-1]
     else:
         victim = await world.target("victim")
         victim.set_pace(Pace(stopped=True))
