@@ -119,13 +119,14 @@ class Telling(Peer):
         sys.stdout.buffer.flush()
 
 
-async def main(url: str, *topics: str) -> None:
-    """The child."""
+async def main(*args: str) -> None:
+    """The child: URL, then topics."""
+    url, *topics = args
 
     async def dial() -> TcpWire:
         return await connected(url, RECEIVE_BUFFER)
 
-    await Telling("child", dial, topics).run()
+    await Telling("child", dial, tuple(topics)).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""N: a client that its machine puts to sleep, and a whole crowd at once."""
+"""N: a client that falls silent, and a whole crowd at once."""
 
 import os
 import signal
@@ -13,10 +13,11 @@ from observatory.core.replies import Timing
 from tests.faults.frozen import Frozen
 from tests.faults.line import Line
 from tests.faults.rows import scenario
-from tests.faults.rows_clients import logged, resumed
+from tests.faults.rows_clients import STALL, close_to, logged, resumed
 from tests.faults.simworld import SimWorld, line_of
 from tests.faults.sockets import SocketWorld
 from tests.faults.visitor import Visitor, head, knock, request
+from tests.faults.world import Pace
 
 QUICK = Timing(ping_interval=1.0, ping_timeout=1.0, close_timeout=0.5)
 CROWD = 1000
@@ -55,10 +56,34 @@ async def a_frozen_client_process_goes_on_or_comes_back_and_misses_nothing(world
         assert (len(frozen.sessions), frozen.resumed) == (2, [True])
 
 
+@scenario("N08", sweep=("idle", "unsent data"))
+async def a_half_open_peer_is_found_by_its_silence(world: SimWorld, what: str) -> None:
+    await world.start()
+    await world.client("other")
+    victim = await world.target("victim")
+    line = line_of(victim)
+    victim.set_pace(Pace(stopped=True))
+    began = trio.current_time()
+    if what == "idle":
+        line.swallows = True
+        await world.until(lambda: logged(world, "client.closing", 4012), 41)
+        assert abs(trio.current_time() - began - 35) < 0.02
+        await world.until(lambda: line.closed, 10)
+    else:
+        line.ceiling = len(line.taken)
+        world.write("s1")
+        await world.until(lambda: line.closed, 41)
+        assert line.closed_at is not None
+        assert close_to(line.closed_at - began, STALL)
+        assert logged(world, "client.lost", 4009)
+    line.reset()
+    victim.set_pace(Pace())
+
+
 @scenario("N15")
 async def a_thousand_clients_drop_and_return_at_once(world: SimWorld) -> None:
     world.look_every = 1000
-    world.configure(max_clients=CROWD + 1)
+    world.configure(max_clients=CROWD + 2)  # and the probe
     await world.start()
     await world.client("other")
     crowd = [await world.target(f"c{n}", "conversation:s1") for n in range(CROWD)]

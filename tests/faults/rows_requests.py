@@ -6,8 +6,10 @@ import zlib
 from tests.faults.rows import scenario
 from tests.faults.rows_clients import STALL, logged
 from tests.faults.simworld import SimWorld
+from tests.faults.sockets import SocketWorld
 from tests.faults.visitor import head, knock, request
 from tests.faults.wire import BINARY, CLOSE, PING, TEXT, masked
+from tests.faults.world import World
 
 RATE = 20  # requests a second that are allowed
 FULL_REPLIES = 64
@@ -142,6 +144,16 @@ BAD_REQUESTS = {
 
 @scenario("N13")
 async def a_bad_frame_is_closed_with_its_code(world: SimWorld) -> None:
+    await _send_bad_frames(world)
+
+
+@scenario("N13", level=1)
+async def a_bad_frame_is_closed_with_its_code_over_a_real_socket(world: SocketWorld) -> None:
+    """The Autobahn suite is run by tests/server/test_conformance.py."""
+    await _send_bad_frames(world)
+
+
+async def _send_bad_frames(world: World) -> None:
     await world.start()
     await world.client("other")
     for name, (code, data) in BAD_FRAMES.items():
