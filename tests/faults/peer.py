@@ -76,7 +76,6 @@ class Peer:
     topics: tuple[str, ...] = ("all_conversations",)
     where: Message | None = None
     legacy: bool = False
-    token: str | None = attrs.field(default=None, repr=False)
     returns: bool = True
     pace: Pace = attrs.field(factory=Pace)
     witness: Witness = attrs.field(factory=Witness)
@@ -84,6 +83,7 @@ class Peer:
     contents: dict[tuple[str, int], bytes] = attrs.field(factory=dict)  # of all clients: no seq has two
     last: Position | None = None
     left: bool = False
+    token: str | None = attrs.field(default=None, repr=False)
     confirmed: trio.Event = attrs.field(factory=trio.Event)  # of the session that runs now
     _woken: trio.Event = attrs.field(factory=trio.Event)
 

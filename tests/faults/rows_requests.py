@@ -3,6 +3,8 @@
 import random
 import zlib
 
+import trio
+
 from tests.faults.rows import scenario
 from tests.faults.rows_clients import STALL, logged
 from tests.faults.simworld import SimWorld
@@ -15,7 +17,7 @@ RATE = 20  # requests a second that are allowed
 FULL_REPLIES = 64
 
 
-@scenario("N10", sweep=("reset", "reads again"))
+@scenario("N10", sweep=("reset", "reads again", "the server drains"))
 async def replies_that_are_not_read_stop_the_reading_of_requests(world: SimWorld, end: str) -> None:
     """Pings at the allowed rate, of a client that reads no reply."""
     await world.start()
@@ -24,7 +26,7 @@ async def replies_that_are_not_read_stop_the_reading_of_requests(world: SimWorld
     await world.calm()
     line = world.node.all_lines[-1]
     line.capacity, most = 0, 0
-    count = RATE * (20 if end == "reset" else 5)  # later the burst would not cover what the server did not read
+    count = RATE * (5 if end == "reads again" else 20)  # what was not read comes as one burst, which has its bound
     for number in range(count):
         await flood.say(request("ping", timestamp=number))
         await world.pause(1 / RATE)
@@ -34,6 +36,13 @@ async def replies_that_are_not_read_stop_the_reading_of_requests(world: SimWorld
     if end == "reset":
         await world.until(lambda: line.closed, 11)
         assert logged(world, "client.lost", 4009)
+        return
+    if end == "the server drains":
+        with trio.fail_after(7):  # a second for the plan, and 5 for a close that is not read
+            await world.node.manager.shut_down()
+        assert logged(world, "client.closing", 1012)
+        assert line.reset_by_server
+        await world.restart()
         return
     line.capacity = 256 * 1024
     line._tell()
