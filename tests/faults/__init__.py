@@ -15,5 +15,6 @@ after it. Ten lines suffice:
 rows.py      the rows of the catalogue, and the registry          catalogue.py  all scenarios
 world.py     what a scenario plays in, and what must hold         peer.py       a client, seen from its own end
 simworld.py  level 0: virtual time, over sim.py and line.py       sockets.py    level 1: real sockets; level 2: a child
+visitor.py   a raw connection, which says anything    frozen.py       a client in a process that can be stopped
 play.py      one run with one seed                                planted.py    bugs that the oracle has to catch
 """

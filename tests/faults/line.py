@@ -25,17 +25,23 @@ class Reset(OSError):
 class Line(trio.abc.HalfCloseableStream):
     """One connection. `capacity`: bytes taken while nobody reads; 0 takes nothing.
 
-    faults: by the number of the send, from 1, what happens there. closed_by: who ended it, and how.
+    faults: by the number of the send, from 1, what happens there. harm: what befalls the connection at the `harm_at`-th
+    call of any kind; it may raise OSError there. closed_at: when the server closed it.
     """
 
     capacity: int = KERNEL_BYTES
     faults: dict[int, Fault] = attrs.field(factory=dict)
+    harm_at: int = 0
+    harm: "Callable[[Line], None] | None" = None
+    address: tuple[str, int] = ("127.0.0.1", 1)  # the peer's
+    calls: int = 0  # by the server, of any kind
     sends: int = 0
     receives: int = 0
     taken: bytearray = attrs.field(factory=bytearray)  # every byte the server got rid of
     after_end: bytearray = attrs.field(factory=bytearray)  # bytes sent after `abort` or `close`: there must be none
     reset_by_server: bool = False
     closed: bool = False  # the server closed its socket
+    closed_at: float | None = None
     ended: bool = False  # the server said that nothing follows
     ceiling: int | None = None  # of all bytes ever taken; then it is full for good
     swallows: bool = False  # half-open: takes all, answers nothing, never tells
@@ -54,6 +60,7 @@ class Line(trio.abc.HalfCloseableStream):
 
     def try_send(self, data: bytes | memoryview) -> int:
         """Take bytes, as many as fit and as the faults allow."""
+        self._call()
         if self.closed or self.reset_by_server:
             self.after_end += data
             raise OSError(errno.EBADF, "Bad file descriptor")
@@ -73,6 +80,7 @@ class Line(trio.abc.HalfCloseableStream):
     async def wait_writable(self) -> None:
         """Return when the peer has made room."""
         await trio.lowlevel.checkpoint()
+        self._call()
         while not (self.swallows or self._peer_reset or self.room > 0):
             if self.closed or self.reset_by_server:
                 raise OSError(errno.EBADF, "the connection was closed")
@@ -85,13 +93,18 @@ class Line(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """Close the server's end."""
-        self.closed = True
+        if not self.closed:
+            self.closed, self.closed_at = True, trio.current_time()
         self._tell()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """What the peer sent."""
         await trio.lowlevel.checkpoint()
         self.receives += 1
+        try:
+            self._call()
+        except OSError as error:
+            raise trio.BrokenResourceError from error
         while not self._up:
             if self.closed:
                 raise trio.ClosedResourceError
@@ -123,6 +136,10 @@ class Line(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         """Nothing follows."""
         await trio.lowlevel.checkpoint()
+        try:
+            self._call()
+        except OSError as error:
+            raise trio.BrokenResourceError from error
         self.ended = True
         self._tell()
 
@@ -135,8 +152,11 @@ class Line(trio.abc.HalfCloseableStream):
         """Nothing to set: `abort` says what it is."""
 
     def getpeername(self) -> tuple[str, int]:
-        """Where the peer is."""
-        return "127.0.0.1", 1
+        """Where the peer is. The kernel does not know any more when it is gone."""
+        self._call()
+        if self._peer_reset:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+        return self.address
 
     def getsockname(self) -> tuple[str, int]:
         """Where the server is."""
@@ -184,6 +204,16 @@ class Line(trio.abc.HalfCloseableStream):
     def unread(self) -> int:
         """Bytes taken and not read."""
         return len(self.taken) - self._read
+
+    @property
+    def unreceived(self) -> int:
+        """Bytes of the peer that the server has not asked for."""
+        return len(self._up)
+
+    def _call(self) -> None:
+        self.calls += 1
+        if self.calls == self.harm_at and self.harm is not None:
+            self.harm(self)
 
     def _tell(self) -> None:
         self._moved.set()

@@ -83,6 +83,7 @@ class Peer:
     contents: dict[tuple[str, int], bytes] = attrs.field(factory=dict)  # of all clients: no seq has two
     last: Position | None = None
     left: bool = False
+    token: str | None = attrs.field(default=None, repr=False)
     confirmed: trio.Event = attrs.field(factory=trio.Event)  # of the session that runs now
     _woken: trio.Event = attrs.field(factory=trio.Event)
 
@@ -123,6 +124,8 @@ class Peer:
 
     def _head(self) -> bytes:
         more = "" if self.legacy else "Sec-WebSocket-Protocol: observatory.v1\r\n"
+        if self.token is not None:
+            more += f"Authorization: Bearer {self.token}\r\n"
         return HEAD.format(target="/ws", more=more).encode()
 
     async def _begin(self, session: Session) -> None:

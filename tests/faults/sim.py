@@ -25,10 +25,12 @@ from observatory.core.errors import StoreError
 from observatory.core.events import Event
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
+from observatory.core.handshake import Policy
 from observatory.core.replies import Timing
 from observatory.core.topics import EVERYONE, members
 from observatory.ingest.actor import Ingest
 from observatory.server.connections import ConnectionManager
+from observatory.server.peer import Address
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.reader import LogReader
 from tests.faults.line import Line
@@ -151,6 +153,9 @@ class Settings:
     max_clients: int = 10_000
     pace: Pace = attrs.field(factory=Pace)
     boot_id: str = "boot-1"
+    token: Callable[[], str] | None = attrs.field(default=None, repr=False)
+    owner_of: Callable[[Address, Address], int | None] = lambda theirs, ours: 0
+    policy: Policy = attrs.field(factory=Policy)
 
 
 @attrs.define(eq=False)
@@ -270,8 +275,10 @@ class SimNode:
             max_clients=self.settings.max_clients,
             pace=self.settings.pace,
             jitter=self.draw.randint,
+            token=self.settings.token,
             transport_of=lambda line: cast(Any, line),
-            owner_of=lambda theirs, ours: 0,
+            owner_of=self.settings.owner_of,
+            policy=self.settings.policy,
         )
         self._doors = Doors()
         try:

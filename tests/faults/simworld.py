@@ -22,11 +22,17 @@ class SimWorld(World):
     settings: Settings = attrs.field(factory=Settings)
     overfull: list[str] = attrs.field(factory=list)
     page_bytes: int = PAGE_BYTES + TURN_BYTES
+    look_every: int = 25  # steps of tasks; a crowd makes a look dear
     node: SimNode = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.node = SimNode(self.directory, self.settings, self.draw)
+
+    @property
+    def token(self) -> str | None:
+        """By the node's settings."""
+        return None if self.settings.token is None else self.settings.token()
 
     def configure(self, **changes: Any) -> None:
         """Settings of the node: outbox, timing, retention …"""
@@ -100,14 +106,13 @@ def line_of(peer: Any) -> Line:
 
 @attrs.define(eq=False)
 class Looker(trio.abc.Instrument):
-    """Has the world look at itself after every so many steps."""
+    """Has the world look at itself after every `look_every` steps."""
 
     world: SimWorld
-    every: int = 25
     _steps: int = 0
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """One step was made."""
         self._steps += 1
-        if not self._steps % self.every:
+        if not self._steps % self.world.look_every:
             self.world.look()

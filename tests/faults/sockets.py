@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -110,10 +110,16 @@ class SocketWorld(RealWorld):
     outbox: OutboxLimits = attrs.field(factory=OutboxLimits)
     timing: Timing = attrs.field(factory=Timing)
     retention: Retention = attrs.field(factory=Retention)
+    secret: str | None = attrs.field(default=None, repr=False)  # the token that it asks for
     monitor: FileMonitor = attrs.field(init=False)
     manager: ConnectionManager = attrs.field(init=False)
     _scope: trio.CancelScope | None = None
     _ended: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def token(self) -> str | None:
+        """The secret."""
+        return self.secret
 
     async def start(self) -> None:
         """Start the parts."""
@@ -133,9 +139,15 @@ class SocketWorld(RealWorld):
     @asynccontextmanager
     async def _parts(self) -> AsyncIterator[str]:
         async with FileMonitor([self.root], self.data_dir, retention=self.retention, **self.options) as self.monitor:
-            self.manager = ConnectionManager(self.monitor, outbox=self.outbox, timing=self.timing)
+            self.manager = ConnectionManager(
+                self.monitor, outbox=self.outbox, timing=self.timing, token=self._token_of()
+            )
             async with self.manager.serving(port=0) as url:
                 yield url
+
+    def _token_of(self) -> Callable[[], str] | None:
+        secret = self.secret
+        return None if secret is None else lambda: secret
 
     async def stop(self) -> None:
         """Cancel it."""
