@@ -41,6 +41,7 @@ class World(ABC):
     logged: list[dict[str, Any]] = attrs.field(factory=list)
     baseline: Any = None
     disordered: bool = False  # transcripts were cut or rewritten: the account need not be clean
+    _log: dict[int, Published] = attrs.field(factory=dict)  # all that was ever seen of it: retention trims it
     _contents: dict[tuple[str, int], bytes] = attrs.field(factory=dict)
     _written: dict[str, int] = attrs.field(factory=dict)
     _live_lines: dict[str, set[str]] = attrs.field(factory=dict)
@@ -127,6 +128,10 @@ class World(ABC):
         self._live_lines.setdefault(file, set()).update(f"{file}-{n}" for n in range(start, start + count))
         self.append(file, b"".join(prompt(file, n, size) for n in range(start, start + count)))
 
+    def owe(self, file: str, *uuids: str) -> None:
+        """Lines with these uuids, written otherwise, have to be published once, like those of `write`."""
+        self._live_lines.setdefault(file, set()).update(uuids)
+
     def append(self, file: str, data: bytes) -> None:
         """Append bytes to a transcript."""
         path = self.path(file)
@@ -186,8 +191,9 @@ class World(ABC):
     # -- what must hold ------------------------------------------------------------------------------------------------
 
     def published(self) -> tuple[Published, ...]:
-        """The log as it is on disk; its seqs are dense (V6)."""
-        return read_log(self.data_dir / "observatory.db")
+        """The log as it is on disk, behind what was seen of it before it was trimmed; its seqs are dense (V6)."""
+        self._log.update((event.seq, event) for event in read_log(self.data_dir / "observatory.db"))
+        return tuple(self._log[seq] for seq in sorted(self._log))
 
     def delivered(self) -> None:
         """The oracle: every client got what it was due, once, in order (V4, V5); every line is in the log, once."""
@@ -203,6 +209,7 @@ class World(ABC):
     def new_log(self) -> None:
         """The log is lost from here on: what was due of it is judged now, and the clients begin anew."""
         self.delivered()
+        self._log.clear()
         self._live_lines.clear()  # the archive holds them, and the account says so; the new log need not
         for peer in self.peers.values():
             peer.witness = Witness()
