@@ -121,7 +121,8 @@ class Peer:
             wire.close()
             session.over.set()
             session.open.set()
-            self.confirmed = trio.Event()
+            if self.confirmed.is_set():  # else somebody may wait for it
+                self.confirmed = trio.Event()
 
     def _head(self) -> bytes:
         more = "" if self.legacy else "Sec-WebSocket-Protocol: observatory.v1\r\n"
@@ -173,6 +174,8 @@ class Peer:
     async def ask(self, kind: str, data: Message | None = None) -> Message:
         """Send a request and wait for its reply. Raises Gone."""
         session = self.session
+        if session.over.is_set():
+            raise Gone(f"{self.name}: nobody to ask for {kind}")
         session.asked += 1
         send, receive = trio.open_memory_channel[Message](1)
         session.waiting[session.asked] = send

@@ -22,13 +22,14 @@ from actors.watcher import Change, FileChanged, FileGone, FileSeen, FileStat, Ro
 from observatory.core.batch import Batch
 from observatory.core.drain import Pace
 from observatory.core.errors import StoreError
-from observatory.core.events import Event
+from observatory.core.events import Event, LogPosition
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
 from observatory.core.replies import Timing
 from observatory.core.topics import EVERYONE, members
 from observatory.ingest.actor import Ingest
 from observatory.server.connections import ConnectionManager
+from observatory.server.peer import Address
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.reader import LogReader
 from tests.faults.line import Line
@@ -104,6 +105,12 @@ class InlineReader(LogReader):
     """The reading side without its thread."""
 
     points: Points
+
+    @property
+    def position(self) -> LogPosition:
+        """As it is; whoever asks may be failed."""
+        self.points.pass_("position")
+        return super().position
 
     async def _in_thread(self, call: Callable[[], R]) -> R:
         await trio.lowlevel.checkpoint()
@@ -186,6 +193,9 @@ class SimNode:
     points: Points = attrs.field(factory=Points)
     incarnation: int = 0
     wall_skew_ms: int = 0
+    odd_stats: dict[str, Any] = attrs.field(factory=dict)  # of the status, beside what belongs there
+    spoiled: bool = False  # whoever asks a filter about a new event is failed
+    facts_read: int = 0
     lines: list[Line] = attrs.field(factory=list)  # of this incarnation
     all_lines: list[Line] = attrs.field(factory=list)
     new_line: Callable[[], Line] = Line
@@ -213,7 +223,17 @@ class SimNode:
 
     def stats(self) -> dict[str, Any]:
         """Its part of the status."""
-        return {"gauges": self.ingest.gauges(), "counters": {}}
+        self.points.pass_("stats")
+        return {"gauges": self.ingest.gauges(), "counters": {}, **self.odd_stats}
+
+    def _facts(self, frame: bytes) -> object:
+        """What filters are asked about."""
+        self.facts_read += 1
+        return None if self.spoiled else facts_of_frame(frame)
+
+    def _owner(self, theirs: Address, ours: Address) -> int:
+        self.points.pass_("owner")
+        return 0
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -260,7 +280,7 @@ class SimNode:
         self.events = InlineReader(self.log)
         self.events.points = self.points
         self.commits = SimCommits(self.log, self.wall_ms, self.points)
-        self.router = Router(EVERYONE, self.log.position.head, 64, lambda: 0, self.on_written, members, facts_of_frame)
+        self.router = Router(EVERYONE, self.log.position.head, 64, lambda: 0, self.on_written, members, self._facts)
         self.ingest = Ingest(self.log, self.commits, self.router, self.wall_ms)
         self.outlet = Outlet(self.ingest)
         self.manager = ConnectionManager(
@@ -271,7 +291,7 @@ class SimNode:
             pace=self.settings.pace,
             jitter=self.draw.randint,
             transport_of=lambda line: cast(Any, line),
-            owner_of=lambda theirs, ours: 0,
+            owner_of=self._owner,
         )
         self._doors = Doors()
         try:
