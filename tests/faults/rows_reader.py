@@ -2,52 +2,19 @@
 
 import os
 import random
-import resource
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from observatory.demo import transcript as demo
+from tests.faults.archived import offsets, records, stored, uuids
 from tests.faults.rows import scenario
 from tests.faults.simworld import SimWorld
 from tests.faults.transcripts import prompt
-from tests.faults.world import World
 
-MIB = 1024 * 1024
-LINE_CAP = 64 * MIB  # beyond, a line is one oversize record
-
-
-def records(world: World, file: str) -> list[dict[str, Any]]:
-    """The records of a conversation as published, in order; the bytes are UTF-8."""
-    found = []
-    for event in world.published():
-        if event.payload.startswith(b'{"type":"message_added"'):
-            data = orjson.loads(event.payload.decode())["data"]
-            if data["conversation_id"] == file:
-                found.append(data["record"])
-    return found
-
-
-def uuids(world: World, file: str) -> list[str]:
-    """Their uuids."""
-    return [record["uuid"] for record in records(world, file)]
-
-
-def stored(world: World) -> int:
-    """Records in the archive."""
-    with closing(sqlite3.connect(f"{(world.data_dir / 'observatory.db').as_uri()}?mode=ro", uri=True)) as db:
-        return int(db.execute("SELECT count(*) FROM records").fetchone()[0])
-
-
-def offsets(world: World) -> dict[str, int]:
-    """How far the books are in each file, by the log."""
-    with closing(sqlite3.connect(f"{(world.data_dir / 'observatory.db').as_uri()}?mode=ro", uri=True)) as db:
-        return {Path(path).stem: int(offset) for path, offset in db.execute("SELECT path, offset FROM sources")}
+FAILS = Path("/sys/class/net/lo/speed")  # a regular file; to read it is an error
 
 
 def known(data: bytes) -> list[str]:
@@ -157,97 +124,6 @@ async def a_run_of_nuls_costs_no_record_behind_it(world: SimWorld) -> None:
         assert all("\0" not in (one.get("text") or "") for one in found if one["uuid"] is not None)
 
 
-# -- R05, R06: bytes ---------------------------------------------------------------------------------------------------
-
-
-def odd(draw: random.Random, file: str, number: int) -> bytes:
-    """A line without its newline: not JSON, not UTF-8, not a record, or a record that is not as they are."""
-    good = prompt(file, number).rstrip(b"\n")
-    found = orjson.loads(good)
-    junk = draw.randbytes(draw.randrange(1, 200)).replace(b"\n", b"?")
-    at = draw.randrange(len(good))
-    values = (None, True, -1, 10**30, 1.5, [], {}, "x", [{}], {"type": 3}, "\\ud800")
-    match draw.randrange(12):
-        case 0:
-            return junk
-        case 1:
-            return good[:at] + junk + good[at:]
-        case 2:
-            return good.replace(b"xxxx", b"\xff\xfe\xc3(", 1)
-        case 3:
-            return b"\xef\xbb\xbf" + good
-        case 4:
-            return good + b"\r"
-        case 5:
-            return good.replace(b"xxxx", draw.choice((b"\\ud800", b"\\udc00\\ud800", b"\xed\xa0\x80")), 1)
-        case 6:
-            return good[:-1] + b',"n":' + draw.choice((b"NaN", b"-Infinity", b"1e999", b"9" * 5000)) + b"}"
-        case 7:
-            deep = draw.choice((100, 300, 3000, 100_000))
-            return good[:-1] + b',"deep":' + b"[" * deep + b"]" * deep + b"}"
-        case 8:
-            found["type"] = draw.choice(("quantum-leap", "", "x" * 300))
-        case 9:
-            found[draw.choice(tuple(found))] = draw.choice(values)
-        case 10:
-            found["message"][draw.choice(("role", "content", "usage", "id"))] = draw.choice(values)
-        case _:
-            return draw.choice((b"null", b"[]", b'"text"', b"12", b"{}", b"[{}]", b"\0", b" ", b"{" * 500))
-    try:
-        return orjson.dumps(found)
-    except TypeError:  # 10**30
-        return good.replace(b"null", b"1" + b"0" * 30, 1)
-
-
-@scenario("R05", seeds=8)
-async def bytes_of_any_kind_are_events_or_errors_and_harm_nobody(world: SimWorld) -> None:
-    await world.start()
-    peer = await world.client("c", "all_conversations", "project_updates", "file_events", "system")
-    for n in range(100):
-        file = f"f{n % 10}"
-        world.write(file)
-        world.append(file, odd(world.draw, file, 100_000 + n) + b"\n")
-        if not n % 10:
-            await world.calm()
-    await world.settle()
-    for frame in peer.witness.frames:
-        frame.payload.decode()
-    assert not any(entry["event"] == "line.failed" for entry in world.logged)
-    assert stored(world) > 150
-
-
-@scenario("R06")
-async def a_huge_line_is_whole_or_one_error_and_costs_no_memory(world: SimWorld) -> None:
-    world.page_bytes += 2 * MIB  # one frame of that size is admitted by an empty outbox
-    await world.start()
-    await world.client("c")
-    world.write("whole")
-    world.append("whole", prompt("whole", 1, 2 * MIB))
-    world.owe("whole", "whole-1")
-    world.write("endless")
-    await world.settle()
-    assert records(world, "whole")[1]["length"] > 2 * MIB
-    before = peak()
-    with world.path("endless").open("ab") as out:  # sparse: it is long, and takes no room
-        out.write(b'{"type":"user","text":"')
-        out.truncate(out.tell() + 1024 * MIB)
-    world.hint(world.path("endless"))
-    await world.settle()
-    assert len(records(world, "endless")) == 1
-    world.append("endless", b"\n" + prompt("endless", 9))
-    world.owe("endless", "endless-9")
-    await world.settle()
-    _, bad, good = records(world, "endless")
-    assert (bad["kind"], bad["error"], good["uuid"]) == ("error", "oversize line", "endless-9")
-    assert bad["length"] > 1024 * MIB
-    assert peak() - before <= LINE_CAP
-
-
-def peak() -> int:
-    """The most memory that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 # -- R07: rewritten files ----------------------------------------------------------------------------------------------
 
 
@@ -314,19 +190,24 @@ async def lost_hints_are_made_up_for_by_a_look_at_everything(world: SimWorld) ->
         hint(path)
 
 
+def unreadable_file() -> bool:
+    """Whether this system has a file whose reading fails."""
+    return FAILS.is_file()
+
+
 @scenario("R14", sweep=("a directory", "a link to itself", "a read that fails"))
 async def a_file_that_cannot_be_read_is_left_alone_and_found_well_again(world: SimWorld, how: str) -> None:
     await world.start()
     await world.client("c", "all_conversations", "system")
     world.write("good", 2)
     await world.settle()
-    bad, fails = world.path("bad"), Path("/sys/class/net/lo/speed")  # a regular file; to read it is an error
+    bad = world.path("bad")
     if how == "a directory":
         bad.mkdir()
     elif how == "a link to itself":
         bad.symlink_to(bad)
-    elif fails.is_file():
-        bad.symlink_to(fails)
+    elif unreadable_file():
+        bad.symlink_to(FAILS)
     else:
         print("skipped: this system has no file whose reading fails")
         return
@@ -334,7 +215,7 @@ async def a_file_that_cannot_be_read_is_left_alone_and_found_well_again(world: S
     await world.pause(1)
     reads = world.node.ingest.gauges()["file_reads"]
     assert world.node.ingest.gauges()["unreadable_files"] == 1
-    assert [part["status"] for part in world.node.ingest.components() if part["component_name"] == "files"] == ["degraded"]
+    assert [part["status"] for part in world.node.ingest.components()] == ["degraded"]
     for _ in range(100):
         await world.pause(1)
         world.write("good")
