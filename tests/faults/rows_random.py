@@ -39,7 +39,10 @@ async def _change(world: SimWorld) -> None:
         return
     held = world.draw.sample(TOPICS, world.draw.randrange(0, 4))
     kind = world.draw.choice(("subscribe", "unsubscribe", "subscribe"))
-    data: dict[str, Any] = {"topics": held, **({"replace": True} if kind == "subscribe" and world.draw.random() < 0.5 else {})}
+    data: dict[str, Any] = {
+        "topics": held,
+        **({"replace": True} if kind == "subscribe" and world.draw.random() < 0.5 else {}),
+    }
     if kind == "subscribe" and world.draw.random() < 0.5:
         data["where"] = world.draw.choice((None, tree(world.draw)))
     try:

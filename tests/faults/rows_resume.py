@@ -15,7 +15,7 @@ from tests.faults.simworld import SimWorld, line_of
 from tests.faults.steps import at_steps
 
 TINY = OutboxLimits(frames=4)
-AWAY_SECONDS = 2.0  # the log is trimmed once a second
+AWAY_SECONDS = 2.5  # the log is trimmed once a second, and not at the moment when that is over
 LATE_STEPS = 40  # of the steps of a replay, published at: enough to be met everywhere
 
 
@@ -146,6 +146,8 @@ async def what_is_trimmed_under_a_running_replay_ends_it(world: SimWorld) -> Non
     world.published()
     await world.pause(AWAY_SECONDS)
     world.write("s1", 51)
+    await world.calm()
+    world.published()  # seen before it is trimmed
     peer.set_pace(Pace())
     await world.until(lambda: len(peer.sessions) == 2 and peer.confirmed.is_set())
     assert peer.sessions[0].code == 4008
