@@ -249,6 +249,8 @@ class Ingest:
             self._carried = None  # not before it is stored: the books must not tell of records that are not
             await self._publish(carried)
             carried = Carried(Batch())
+        unreadable = self._reader.unreadable  # told at once: there may be no books to be closed for long
+        self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
         if carried.together or self._health.news or self._books_are_due():
             await self._close_books(carried)
         self._carried = None
@@ -326,8 +328,6 @@ class Ingest:
     async def _close_books(self, carried: Carried) -> None:
         """Write what follows from the records, in one transaction with what the batch holds already."""
         batch, self._books_due = carried.batch, None
-        unreadable = self._reader.unreadable
-        self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
         if self._books.pending or (self._books.unannounced and not self._agenda.cold):
             self._books.close(batch, rfc3339(self._wall_ms()), history_done=not self._agenda.cold)
         if self._health.news:

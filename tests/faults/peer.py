@@ -57,6 +57,7 @@ class Session:
     frames: Frames = attrs.field(factory=Frames)
     messages: list[Message] = attrs.field(factory=list)  # all but events
     seqs: list[int] = attrs.field(factory=list)
+    pos: int | None = None  # what the last confirmation said
     refused: int | None = None  # HTTP status
     code: int | None = None
     open: trio.Event = attrs.field(factory=trio.Event)
@@ -76,6 +77,7 @@ class Peer:
     topics: tuple[str, ...] = ("all_conversations",)
     where: Message | None = None
     legacy: bool = False
+    wish: Message | None = None  # what it asks to resume from at its next connection, instead of where it is
     returns: bool = True
     pace: Pace = attrs.field(factory=Pace)
     witness: Witness = attrs.field(factory=Witness)
@@ -120,7 +122,8 @@ class Peer:
             wire.close()
             session.over.set()
             session.open.set()
-            self.confirmed = trio.Event()
+            if self.confirmed.is_set():  # else somebody may wait for it
+                self.confirmed = trio.Event()
 
     def _head(self) -> bytes:
         more = "" if self.legacy else "Sec-WebSocket-Protocol: observatory.v1\r\n"
@@ -135,8 +138,9 @@ class Peer:
         data: Message = {"topics": list(self.topics)}
         if self.where is not None:
             data["where"] = self.where
-        if self.last is not None:
-            data["resume"] = attrs.asdict(self.last)
+        wish, self.wish = self.wish, None
+        if wish is not None or self.last is not None:
+            data["resume"] = wish or attrs.asdict(self.last)  # type: ignore[arg-type]
         reply = await self.ask("subscribe", data)
         tries = 0
         while reply["data"].get("recovered") is False and tries < SNAPSHOTS:
@@ -173,6 +177,8 @@ class Peer:
     async def ask(self, kind: str, data: Message | None = None) -> Message:
         """Send a request and wait for its reply. Raises Gone."""
         session = self.session
+        if session.over.is_set():
+            raise Gone(f"{self.name}: nobody to ask for {kind}")
         session.asked += 1
         send, receive = trio.open_memory_channel[Message](1)
         session.waiting[session.asked] = send
@@ -264,27 +270,30 @@ class Peer:
         session.messages.append(message)
         match message["type"]:
             case "connection_established":
-                self._established(message)
+                self._established(session, message)
                 session.open.set()
             case "ping":
                 self._ping(session, message["data"])
                 with suppress(OSError):
                     await self.say({"type": "pong", "data": {"received": len(session.seqs)}})
             case "subscription_confirmed":
-                self._held(message["data"])
+                self._held(session, message["data"])
             case "resync":
                 raise AssertionError(f"{self.name}: an unexpected resync: {message['data']}")
         if "re" in message:
             self._answer(session, message)
 
-    def _established(self, message: Message) -> None:
+    def _established(self, session: Session, message: Message) -> None:
         if self.legacy:
             position = message["data"]["position"]
+            session.pos = position["head"]
             self.witness.changes.append(Change(position["head"], frozenset(message["data"]["subscriptions"])))
             self.confirmed.set()
 
     def _event(self, session: Session, message: Message, payload: bytes) -> None:
         seq = message["seq"]
+        assert session.pos is not None, f"{self.name}: event {seq} before a confirmation with a position"
+        assert seq > session.pos, f"{self.name}: event {seq} after a confirmation at {session.pos}"
         assert not session.seqs or seq > session.seqs[-1], f"{self.name}: {seq} after {session.seqs[-1]}"
         session.seqs.append(seq)
         known = self.contents.setdefault((message["epoch"], seq), payload)
@@ -298,11 +307,12 @@ class Peer:
         if data["pos"] is not None:
             self.last = Position(data["epoch"], data["pos"])
 
-    def _held(self, data: Message) -> None:
+    def _held(self, session: Session, data: Message) -> None:
+        session.pos = data["pos"]
         if data["pos"] is None:
             return
-        self.witness.changes.append(Change(data["pos"], frozenset(data["topics"])))
-        self.topics = tuple(data["topics"])  # what it comes back with
+        self.witness.changes.append(Change(data["pos"], frozenset(data["topics"]), data["where"]))
+        self.topics, self.where = tuple(data["topics"]), data["where"]  # what it comes back with
         if self.last is None:
             self.last = Position(data["epoch"], data["pos"])
 

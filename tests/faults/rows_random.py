@@ -1,11 +1,13 @@
 """Everything at once: writers, clients of every kind, faults of every kind, drawn from the seed."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from actors.sender import OutboxLimits
 from tests.faults.line import Reset
 from tests.faults.peer import Gone, Peer
 from tests.faults.rows import scenario
+from tests.faults.rows_subscribe import tree
 from tests.faults.simworld import SimWorld, line_of
 from tests.faults.world import Pace
 
@@ -37,7 +39,12 @@ async def _change(world: SimWorld) -> None:
         return
     held = world.draw.sample(TOPICS, world.draw.randrange(0, 4))
     kind = world.draw.choice(("subscribe", "unsubscribe", "subscribe"))
-    data = {"topics": held, **({"replace": True} if kind == "subscribe" and world.draw.random() < 0.5 else {})}
+    data: dict[str, Any] = {
+        "topics": held,
+        **({"replace": True} if kind == "subscribe" and world.draw.random() < 0.5 else {}),
+    }
+    if kind == "subscribe" and world.draw.random() < 0.5:
+        data["where"] = world.draw.choice((None, tree(world.draw)))
     try:
         await peer.ask(kind, data)
     except (Gone, OSError):

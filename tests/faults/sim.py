@@ -22,7 +22,7 @@ from actors.watcher import Change, FileChanged, FileGone, FileSeen, FileStat, Ro
 from observatory.core.batch import Batch
 from observatory.core.drain import Pace
 from observatory.core.errors import StoreError
-from observatory.core.events import Event
+from observatory.core.events import Event, LogPosition
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
 from observatory.core.handshake import Policy
@@ -106,6 +106,12 @@ class InlineReader(LogReader):
     """The reading side without its thread."""
 
     points: Points
+
+    @property
+    def position(self) -> LogPosition:
+        """As it is; whoever asks may be failed."""
+        self.points.pass_("position")
+        return super().position
 
     async def _in_thread(self, call: Callable[[], R]) -> R:
         await trio.lowlevel.checkpoint()
@@ -191,6 +197,9 @@ class SimNode:
     points: Points = attrs.field(factory=Points)
     incarnation: int = 0
     wall_skew_ms: int = 0
+    odd_stats: dict[str, Any] = attrs.field(factory=dict)  # of the status, beside what belongs there
+    spoiled: bool = False  # whoever asks a filter about a new event is failed
+    facts_read: int = 0
     lines: list[Line] = attrs.field(factory=list)  # of this incarnation
     all_lines: list[Line] = attrs.field(factory=list)
     new_line: Callable[[], Line] = Line
@@ -218,7 +227,17 @@ class SimNode:
 
     def stats(self) -> dict[str, Any]:
         """Its part of the status."""
-        return {"gauges": self.ingest.gauges(), "counters": {}}
+        self.points.pass_("stats")
+        return {"gauges": self.ingest.gauges(), "counters": {}, **self.odd_stats}
+
+    def _facts(self, frame: bytes) -> object:
+        """What filters are asked about."""
+        self.facts_read += 1
+        return None if self.spoiled else facts_of_frame(frame)
+
+    def _owner(self, theirs: Address, ours: Address) -> int:
+        self.points.pass_("owner")
+        return 0
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -265,7 +284,7 @@ class SimNode:
         self.events = InlineReader(self.log)
         self.events.points = self.points
         self.commits = SimCommits(self.log, self.wall_ms, self.points)
-        self.router = Router(EVERYONE, self.log.position.head, 64, lambda: 0, self.on_written, members, facts_of_frame)
+        self.router = Router(EVERYONE, self.log.position.head, 64, lambda: 0, self.on_written, members, self._facts)
         self.ingest = Ingest(self.log, self.commits, self.router, self.wall_ms)
         self.outlet = Outlet(self.ingest)
         self.manager = ConnectionManager(
@@ -277,8 +296,8 @@ class SimNode:
             jitter=self.draw.randint,
             token=self.settings.token,
             transport_of=lambda line: cast(Any, line),
-            owner_of=self.settings.owner_of,
             policy=self.settings.policy,
+            owner_of=self._owner,
         )
         self._doors = Doors()
         try:

@@ -21,6 +21,7 @@ class SimWorld(World):
 
     settings: Settings = attrs.field(factory=Settings)
     overfull: list[str] = attrs.field(factory=list)
+    deaf: bool = False  # hints are lost
     page_bytes: int = PAGE_BYTES + TURN_BYTES
     look_every: int = 25  # steps of tasks; a crowd makes a look dear
     node: SimNode = attrs.field(init=False)
@@ -89,7 +90,8 @@ class SimWorld(World):
 
     def hint(self, path: Any) -> None:
         """The watcher's."""
-        self.node.hint(path)
+        if not self.deaf:
+            self.node.hint(path)
 
     async def publish(self, count: int = 1, size: int = 20, where: str | None = "all_conversations") -> None:
         """Broadcast messages."""

@@ -134,6 +134,10 @@ class World(ABC):
         self._live_lines.setdefault(file, set()).update(f"{file}-{n}" for n in range(start, start + count))
         self.append(file, b"".join(prompt(file, n, size) for n in range(start, start + count)))
 
+    def owe(self, file: str, *uuids: str) -> None:
+        """Lines with these uuids, written otherwise, have to be published once, like those of `write`."""
+        self._live_lines.setdefault(file, set()).update(uuids)
+
     def append(self, file: str, data: bytes) -> None:
         """Append bytes to a transcript."""
         path = self.path(file)
