@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -23,6 +24,22 @@ class Refusal:
     code: int
     line: str
     seconds: float
+
+
+@asynccontextmanager
+async def started(root: Path, data_dir: Path) -> AsyncIterator[trio.Process]:
+    """A server that has just been started, and is not ready yet; killed at the end."""
+    process = await trio.lowlevel.open_process(
+        [sys.executable, "-c", MAIN, "serve", "--root", str(root), "--data-dir", str(data_dir), "--port", "0"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
 
 
 async def refused(root: Path, data_dir: Path, program: str = MAIN) -> Refusal:
