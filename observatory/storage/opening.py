@@ -69,9 +69,12 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn database errors into StoreErrors."""
+    """Turn database errors into StoreErrors; an OSError is of opening the file, and passes (no descriptor is left)."""
     try:
         yield
+    except OSError as error:
+        cure = "check its owner, its permissions and the limit of open files"
+        raise StoreError(f"{path} cannot be opened ({error.strerror})", cure, retryable=True) from error
     except sqlite3.Error as error:
         raise explain(error, path) from error
 
