@@ -123,8 +123,8 @@ class LibraryLogs(logging.Handler):
             self._passed_over[name] = self._passed_over.get(name, 0) + 1
             return
         self._next[name] = now + LIBRARY_SECONDS
-        fields = {"logger": name, "message": record.getMessage(), "passed_over": self._passed_over.pop(name, 0)}
-        structlog.get_logger().log(record.levelno, "library.logged", **fields)
+        log, passed_over = structlog.get_logger(), self._passed_over.pop(name, 0)
+        log.warning("library.logged", logger=name, message=record.getMessage(), passed_over=passed_over)
 
     def install(self) -> None:
         """Take the place of the one from an earlier `configure`."""

@@ -75,11 +75,13 @@ async def a_process_without_descriptors_waits_and_recovers(world: ProcessWorld) 
     await trio.sleep(1.0)
     share = (cpu_seconds(pid) - spent) / (time.perf_counter() - begun)
     assert share < 0.5, f"it spins: {share:.0%} of a processor"
-    assert not world.peers["c"].session.over.is_set(), world.server.stderr
+    assert not world.peers["c"].session.over.is_set()
     for wire in wires:
         wire.close()
     await world.client("after")
     await world.settle()
+    assert '"library.logged"' in world.server.stderr
+    assert "Traceback" not in world.server.stderr
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
 
 
@@ -174,7 +176,8 @@ async def hung_worker_threads_hold_up_neither_commits_nor_pings_nor_snapshots(wo
     world.timing, world.outbox, world.receive_buffer = QUICK, OutboxLimits(frames=16), 16 * 1024
     await world.start()
     client = await world.client("c")
-    behind = await world.client("behind", pace=Pace(stopped=True))
+    behind = await world.client("behind")
+    behind.set_pace(Pace(stopped=True))
     with hung(world, trio.to_thread.run_sync, THREADS), slow_commits(world):
         pings = len(client.session.pings)
         for n in range(10):

@@ -42,6 +42,10 @@ class Killed(BaseException):
     """The process ends here, without a last word."""
 
 
+class Defect(Exception):
+    """An error that no part of the node expects."""
+
+
 @attrs.define(eq=False)
 class Points:
     """Failpoints: what happens at the n-th call (from 1) of a named port."""
@@ -185,6 +189,7 @@ class SimNode:
     draw: random.Random
     points: Points = attrs.field(factory=Points)
     incarnation: int = 0
+    defects: list[BaseException] = attrs.field(factory=list)  # that ended an incarnation
     wall_skew_ms: int = 0
     lines: list[Line] = attrs.field(factory=list)  # of this incarnation
     all_lines: list[Line] = attrs.field(factory=list)
@@ -207,6 +212,7 @@ class SimNode:
     def on_written(self, publish: object) -> None:
         """As in a FileMonitor."""
         assert isinstance(publish, Publish)
+        self.points.pass_("written")
 
     def announce(self, url: str | None) -> None:
         """Nobody looks."""
@@ -251,6 +257,8 @@ class SimNode:
                     task_status.started()
         except* Killed:
             pass
+        except* Defect as errors:  # a real process would end with exit code 1
+            self.defects.append(errors)
         finally:
             self._ended.set()
 
@@ -296,6 +304,14 @@ class SimNode:
         """SIGKILL: not a byte is written any more."""
         self.commits.dead = True
         await self.stop()
+
+    def fail_at(self, point: str, nth: int) -> None:
+        """A defect at the n-th call of a port from now on."""
+
+        def fail() -> None:
+            raise Defect(point)
+
+        self.points.at(point, nth, fail)
 
     def die_at(self, point: str, nth: int) -> None:
         """SIGKILL at the n-th call of a port from now on."""
@@ -343,6 +359,10 @@ class SimNode:
             self.outlet.flush_nowait()
         except Killed:  # an idle Ingest works in the task that brings the hint
             assert self._scope is not None
+            self._scope.cancel()
+        except Defect as error:  # the watcher's task, and with it the process
+            assert self._scope is not None
+            self.defects.append(error)
             self._scope.cancel()
 
     def _look(self) -> RootScanned:
