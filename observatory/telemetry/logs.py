@@ -108,7 +108,7 @@ class LineSink:
 
 
 class LibraryLogs(logging.Handler):
-    """Takes what libraries log; without it they write to stderr themselves, with tracebacks, and wait for its reader."""
+    """Takes what libraries log; without it, it goes to stderr directly, with tracebacks, and waits for a reader."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(logging.WARNING)

@@ -1,18 +1,15 @@
 """H: what one actor's defect costs, and what many clients that are behind at once hold."""
 
-from collections.abc import Iterable
-from typing import Any
-
-import trio
+import attrs
 
 from actors.sender import OutboxLimits
-from tests.faults.line import Line
 from tests.faults.peer import Pace, Peer
 from tests.faults.rows import scenario
 from tests.faults.sim import Defect
 from tests.faults.simworld import SimWorld, line_of
 
 STEPS = range(1, 7)
+CLIENTS = 1000
 BOUND = 192 * 1024  # of a client that is behind, as docs/architecture.md promises
 
 
@@ -52,6 +49,7 @@ async def a_sender_that_fails_costs_its_client_only(world: SimWorld, nth: int) -
     await world.settle()
     assert victim.sessions[0].code in (1006, 1011)
     assert len(victim.sessions) == 2
+    assert any(entry["event"] == "client.failed" for entry in world.logged)
     assert not world.node.defects
 
 
@@ -133,12 +131,53 @@ async def a_file_that_fails_is_tried_later_and_the_others_are_read(world: SimWor
     assert world.node.ingest.gauges()["unreadable_files"] == 0
 
 
-def held(lines: Iterable[Any]) -> dict[int, int]:
-    """Buffers in outboxes: by identity, so that what is shared counts once."""
-    found: dict[int, int] = {}
-    for sender in lines:
-        waiting = list(sender._put._state.data) + ([] if sender._held is None else [sender._held])
-        for item in waiting:
-            data = item.data.obj if isinstance(item.data, memoryview) else item.data
-            found[id(data)] = len(data)
-    return found
+@attrs.frozen
+class Memory:
+    """What outboxes hold. apart: if nothing were shared; shared: each buffer once, and the pages kept for all."""
+
+    apart: int
+    shared: int
+    largest: int
+
+
+def memory(world: SimWorld) -> Memory:
+    """By accounting, of all clients there are."""
+    buffers: dict[int, int] = {}
+    senders = [connection.sender for connection in world.node.connections()]
+    for sender in senders:
+        for item in (*sender._get._state.data, *filter(None, (sender._held,))):
+            whole = item.data.obj if isinstance(item.data, memoryview) else item.data
+            assert isinstance(whole, bytes)
+            buffers[id(whole)] = len(whole)
+    queued = [sender.statistics().queued_bytes for sender in senders]
+    pages = world.node.manager._server.pages
+    kept = pages._portions.bytes + pages._joined.bytes
+    return Memory(sum(queued), sum(buffers.values()) + kept, max(queued))
+
+
+@scenario("H07")
+async def a_thousand_clients_that_are_behind_share_what_they_wait_for(world: SimWorld) -> None:
+    """The row's 10,000, a tenth of them: what each holds for itself does not depend on how many they are."""
+    world.configure(outbox=OutboxLimits(frames=16))
+    await world.start()
+    peers = []
+    for n in range(CLIENTS):
+        peers.append(await world.client(f"c{n}"))
+        line_of(peers[n]).capacity = 16_000
+        peers[n].set_pace(Pace(stopped=True))
+    for _ in range(40):
+        world.write("s1", 1, 3000)
+        await world.calm()
+    await world.until(lambda: world.node.router.statistics().behind == CLIENTS)
+    for peer in peers:
+        peer.set_pace(Pace(chunk=16_000, pause=world.draw.random() * 0.1))
+    seen = list[Memory]()
+    while world.node.router.statistics().behind:
+        seen.append(memory(world))
+        await world.pause(0.05)
+    assert len(seen) > 5
+    assert max(found.largest for found in seen) <= BOUND
+    assert max(found.shared for found in seen) <= CLIENTS * BOUND
+    most = max(seen, key=lambda found: found.apart)
+    assert most.apart > CLIENTS * 10_000, "they did not wait for much"
+    assert most.shared < most.apart / 10, f"not shared: {most}"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import trio
@@ -16,6 +17,7 @@ from observatory.core.replies import Timing
 from tests.faults.children import limited
 from tests.faults.peer import HEAD, Pace, Peer
 from tests.faults.rows import scenario
+from tests.faults.rows_store_files import slow_commits
 from tests.faults.sockets import ProcessWorld, SocketWorld
 
 RESERVE = 256  # descriptors that the server keeps for files
@@ -136,7 +138,7 @@ async def fill(pipe: int) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def drained(pipe: int, world: ProcessWorld) -> list[dict[str, object]]:
+async def drained(pipe: int, world: ProcessWorld) -> list[dict[str, Any]]:
     """What the pipe and the queue behind it hold, up to the line that tells of the loss."""
     data = b""
     deadline = trio.current_time() + 10
@@ -162,15 +164,6 @@ def hung(world: SocketWorld, call: Callable[[Callable[[], object]], Awaitable[ob
         release.set()
 
 
-@contextmanager
-def slow_commits(world: SocketWorld) -> Iterator[None]:
-    """As slow as needed to have them made in a thread."""
-    db = world.monitor.commits._log._db
-    db.set_trace_callback(lambda statement: time.sleep(0.03) if statement == "COMMIT" else None)
-    yield
-    db.set_trace_callback(None)
-
-
 @scenario("H06", level=1)
 async def hung_worker_threads_hold_up_neither_commits_nor_pings_nor_snapshots(world: SocketWorld) -> None:
     world.timing, world.outbox, world.receive_buffer = QUICK, OutboxLimits(frames=16), 16 * 1024
@@ -178,7 +171,7 @@ async def hung_worker_threads_hold_up_neither_commits_nor_pings_nor_snapshots(wo
     client = await world.client("c")
     behind = await world.client("behind")
     behind.set_pace(Pace(stopped=True))
-    with hung(world, trio.to_thread.run_sync, THREADS), slow_commits(world):
+    with hung(world, trio.to_thread.run_sync, THREADS), slow_commits(world, 0.03):
         pings = len(client.session.pings)
         for n in range(10):
             world.write(f"s{n}", 200, 1000)
@@ -196,7 +189,7 @@ async def a_hung_read_of_the_log_holds_up_no_live_client_and_no_commit(world: So
     world.timing = QUICK
     await world.start()
     client, asking = await world.client("c"), await world.client("asking")
-    with hung(world, world.monitor.events._in_thread, 1), slow_commits(world):
+    with hung(world, world.monitor.events._in_thread, 1), slow_commits(world, 0.03):
         pings = len(client.session.pings)
         world.nursery.start_soon(asking.ask, "get_snapshot")
         world.write("s1", 20)

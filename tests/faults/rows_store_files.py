@@ -1,6 +1,7 @@
 """S: the store's files, as other programs, bad disks and other versions leave them."""
 
 import os
+import resource
 import signal
 import sqlite3
 import time
@@ -19,7 +20,6 @@ from tests.faults.rows import scenario
 from tests.faults.rows_store import told_at_once
 from tests.faults.sockets import ProcessWorld, SocketWorld, database
 
-PAGE = 4096
 QUICK = Timing(ping_interval=0.2)
 STALL = 1.0  # seconds; what a busy machine may add to a turn of the loop
 OLD_SCHEMA = "DROP TABLE forgotten; PRAGMA user_version=1"
@@ -96,7 +96,7 @@ async def a_lock_held_by_another_program_is_waited_out_without_blocking_anybody(
             assert len(world.published()) == count
             assert len(client.session.pings) >= pings + 10
             while len(nursery.child_tasks) > 1:
-                await trio.sleep(0.05)
+                await world.pause(0.05)
         await world.settle()
         done.set()
     assert turns[0] < STALL, f"the loop was held up for {turns[0]:.2f} s"
@@ -199,69 +199,58 @@ async def a_migration_killed_at_any_statement_leaves_the_old_schema_or_the_new_o
     await world.start()
 
 
-def set_aside(path: Path) -> None:
-    """What the line tells to do with a damaged database; its beginning tells SQLite that the other files are not its."""
-    path.rename(path.with_suffix(".damaged"))
+@contextmanager
+def slow_commits(world: SocketWorld, seconds: float) -> Iterator[None]:
+    """Each commit takes so long, wherever it is made."""
+    db = world.monitor.commits._log._db
+    db.set_trace_callback(lambda statement: time.sleep(seconds) if statement == "COMMIT" else None)
+    yield
+    db.set_trace_callback(None)
 
 
-def overwrite(path: Path, offset: int, size: int) -> None:
-    """Bytes as a bad disk gives them back."""
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(b"\xa5" * size)
-
-
-@scenario("S03", level=2, sweep=("header", "pages", "truncated"))
-async def a_start_on_a_damaged_store_is_refused_in_one_line_that_names_the_cure(world: ProcessWorld, what: str) -> None:
-    """The cure is to move the file aside: `observatory doctor --rebuild`, which salvages it, does not exist yet."""
+@scenario("S07", level=1)
+async def slow_commits_hold_up_the_loop_once_and_no_ping(world: SocketWorld) -> None:
+    """The first one is made on the loop, which nobody could know; the others in a thread."""
+    world.timing = QUICK
     await world.start()
-    await world.client("c")
-    world.write("s1", 30, 1000)
-    await world.settle()
-    await world.stop()
-    world.new_log()
-    world.restarts += 1
-    path = database(world)
-    if what == "truncated":
-        os.truncate(path, path.stat().st_size // 2)
-    else:
-        overwrite(path, *((0, 100) if what == "header" else (PAGE, path.stat().st_size - PAGE)))
-    before = path.read_bytes()
-    for _ in range(2):  # no loop of repairs that damage more
-        refusal = await refused(world.root, world.data_dir)
-        assert refusal.code == 1
-        told = "is no database" if what == "header" else "is damaged"
-        assert f"{path} {told}: move it aside and start again" in refusal.line
-        assert path.read_bytes() == before
-    set_aside(path)
-    await world.start()
-    world.write("s1", 3)
+    client = await world.client("c")
+    done, turns = trio.Event(), list[float]()
+
+    async def measure() -> None:
+        turns.append(await longest_turn(world, done))
+
+    with slow_commits(world, 0.8):
+        world.write("s1")
+        await world.until(lambda: bool(client.session.seqs))
+        world.nursery.start_soon(measure)
+        pings = len(client.session.pings)
+        world.write("s1", 20)
+        await world.until(lambda: len(client.session.seqs) >= 21)
+        await world.until(lambda: len(client.session.pings) >= pings + 4)
+        for _ in range(5):
+            assert (await client.ask("get_status"))["type"] == "status"
+        done.set()
+    await world.until(lambda: bool(turns))
+    assert turns[0] < 0.5, f"the loop was held up for {turns[0]:.2f} s"
 
 
-@scenario("S03", level=2)
-async def damage_found_while_running_is_told_and_ends_the_process_for_good(world: ProcessWorld) -> None:
+@scenario("S01", level=2)
+async def a_file_that_cannot_grow_is_waited_out_by_the_process(world: ProcessWorld) -> None:
+    """RLIMIT_FSIZE of the running child stands in for the full disk, which root alone could make."""
     await world.start()
     ops = await world.client("ops", "all_conversations", "system")
-    world.write("s1", 30, 1000)
+    world.write("s1", 3)
     await world.settle()
-    world.new_log()
-    path, count = database(world), len(world.published())
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("UPDATE meta SET value = value")  # the server has to look at the file again
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        overwrite(path, PAGE, path.stat().st_size - PAGE)
-    seqs = len(ops.session.seqs)
-    world.write("s1", 3)
-    assert await world.server.ended() == 1
-    await ops.sessions[0].over.wait()
-    assert len(ops.sessions[0].seqs) == seqs <= count
-    assert told_at_once(ops)[0]["service_status"] == "unavailable"
-    assert "is damaged: move it aside" in told_at_once(ops)[0]["components"][0]["details"]
-    last = world.server.stderr.splitlines()[-1]
-    assert f"{path} is damaged: move it aside" in last
-    assert (await refused(world.root, world.data_dir)).code == 1
-    world.restarts += 1
-    world.begin_anew()
-    set_aside(path)
-    await world.start()
-    world.write("s1", 3)
+    pid, published = world.server.pid, world.published()
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    size = max(file.stat().st_size for file in world.data_dir.iterdir())
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 5 * 4096, hard))
+    for _ in range(20):
+        world.write("s1", 100, 1000)
+    await world.until(lambda: bool(told_at_once(ops)))
+    assert first_status(ops) == "unavailable"
+    assert world.published()[: len(published)] == published
+    assert not ops.session.over.is_set()
+    assert (await ops.ask("get_status"))["type"] == "status"
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+    await world.settle()

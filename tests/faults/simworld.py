@@ -100,14 +100,16 @@ def line_of(peer: Any) -> Line:
 
 @attrs.define(eq=False)
 class Looker(trio.abc.Instrument):
-    """Has the world look at itself after every so many steps."""
+    """Has the world look at itself after every so many steps; the more clients there are to look at, the more steps."""
 
     world: SimWorld
     every: int = 25
     _steps: int = 0
+    _due: int = 0
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """One step was made."""
         self._steps += 1
-        if not self._steps % self.every:
+        if self._steps >= self._due:
+            self._due = self._steps + max(self.every, len(self.world.node.connections()))
             self.world.look()

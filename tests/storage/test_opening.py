@@ -137,7 +137,7 @@ def test_a_database_of_version_1_becomes_what_a_new_one_is(tmp_path: Path) -> No
 
 
 def test_a_process_without_descriptors_tries_again_instead_of_ending(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"cannot be opened \(Too many open files\)") as caught:
-        with explained(tmp_path / DATABASE):
-            raise OSError(24, "Too many open files")
+    told = r"cannot be opened \(Too many open files\)"
+    with pytest.raises(StoreError, match=told) as caught, explained(tmp_path / DATABASE):
+        raise OSError(24, "Too many open files")
     assert caught.value.retryable
