@@ -202,10 +202,17 @@ async def a_migration_killed_at_any_statement_leaves_the_old_schema_or_the_new_o
 @contextmanager
 def slow_commits(world: SocketWorld, seconds: float) -> Iterator[None]:
     """Each commit takes so long, wherever it is made."""
-    db = world.monitor.commits._log._db
-    db.set_trace_callback(lambda statement: time.sleep(seconds) if statement == "COMMIT" else None)
-    yield
-    db.set_trace_callback(None)
+    slow = True
+
+    def traced(statement: str) -> None:
+        if slow and statement == "COMMIT":
+            time.sleep(seconds)
+
+    world.monitor.commits._log._db.set_trace_callback(traced)
+    try:
+        yield
+    finally:
+        slow = False  # the callback stays: taking it away while a thread is in it would wait for each other
 
 
 @scenario("S07", level=1)
