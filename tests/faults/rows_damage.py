@@ -79,3 +79,26 @@ async def damage_found_while_running_is_told_and_ends_the_process_for_good(world
     set_aside(path)
     await world.start()
     world.write("s1", 3)
+
+
+@scenario("S03", level=2)
+async def a_lost_write_ahead_file_makes_a_new_epoch(world: ProcessWorld) -> None:
+    """What is left is a sound but older database: nothing to refuse, but no seq may get a second content."""
+    await world.start()
+    client = await world.client("c")
+    world.write("s1", 5)
+    await world.settle()
+    await world.until(lambda: b"s1-4" in database(world).read_bytes())  # checkpointed
+    world.write("s1", 5)
+    await world.settle()
+    await world.kill()
+    assert client.last is not None
+    epoch = client.last.epoch
+    world.new_log()
+    (wal,) = world.data_dir.glob("*-wal")
+    wal.unlink()
+    world.restarts += 1
+    await world.start()
+    world.write("s1", 5)
+    await world.settle()
+    assert client.last.epoch != epoch

@@ -32,6 +32,7 @@ from observatory.server.connections import ConnectionManager
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.reader import LogReader
 from tests.faults.line import Line
+from tests.storage.damage import kill
 
 R = TypeVar("R")
 START_MS = 1_795_381_200_000  # 2026-11-22T21:00:00Z
@@ -291,7 +292,7 @@ class SimNode:
             self.lines.clear()
             self.events.close()
             if self.commits.dead:
-                self.log._db.close()  # without a last word
+                kill(self.log)  # without a last word
             else:
                 self.log.close()
 
