@@ -361,7 +361,7 @@ class Ingest:
                     failing_since = trio.current_time()
                     log.error("log.not_written", error=str(error))
                 if not isinstance(error, StoreBusy) or trio.current_time() - failing_since >= BUSY_FOR:
-                    await self._tell_at_once(str(error))
+                    await self.tell_at_once(str(error))
                 if not error.retryable:
                     raise
                 await trio.sleep(pause)
@@ -372,7 +372,7 @@ class Ingest:
                 self._health.set("store", "ok", None)
             return events
 
-    async def _tell_at_once(self, trouble: str) -> None:
+    async def tell_at_once(self, trouble: str) -> None:
         """What is wrong with the log cannot be an event of it: the one status without a seq, and once per trouble."""
         self._health.set("store", "unavailable", trouble)
         if self._health.news:

@@ -1,10 +1,13 @@
 """All scenarios: importing this module registers them."""
 
 from tests.faults import (
+    rows_actors,
     rows_bytes,
     rows_clients,
     rows_crowd,
+    rows_damage,
     rows_handshake,
+    rows_host,
     rows_process,
     rows_random,
     rows_reader,
@@ -12,16 +15,20 @@ from tests.faults import (
     rows_resume,
     rows_roots,
     rows_store,
+    rows_store_files,
     rows_subscribe,
     rows_watched,
 )
 from tests.faults.rows import PENDING, ROWS, SCENARIOS, Scenario
 
 MODULES = (
+    rows_actors,
     rows_bytes,
     rows_clients,
     rows_crowd,
+    rows_damage,
     rows_handshake,
+    rows_host,
     rows_process,
     rows_random,
     rows_reader,
@@ -29,6 +36,7 @@ MODULES = (
     rows_resume,
     rows_roots,
     rows_store,
+    rows_store_files,
     rows_subscribe,
     rows_watched,
 )

@@ -34,6 +34,7 @@ from observatory.server.peer import Address
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.reader import LogReader
 from tests.faults.line import Line
+from tests.storage.damage import kill
 
 R = TypeVar("R")
 START_MS = 1_795_381_200_000  # 2026-11-22T21:00:00Z
@@ -42,6 +43,10 @@ Failpoint = Callable[[], None]  # may raise
 
 class Killed(BaseException):
     """The process ends here, without a last word."""
+
+
+class Defect(Exception):
+    """An error that no part of the node expects."""
 
 
 @attrs.define(eq=False)
@@ -196,6 +201,7 @@ class SimNode:
     draw: random.Random
     points: Points = attrs.field(factory=Points)
     incarnation: int = 0
+    defects: list[BaseException] = attrs.field(factory=list)  # that ended an incarnation
     wall_skew_ms: int = 0
     odd_stats: dict[str, Any] = attrs.field(factory=dict)  # of the status, beside what belongs there
     spoiled: bool = False  # whoever asks a filter about a new event is failed
@@ -221,6 +227,7 @@ class SimNode:
     def on_written(self, publish: object) -> None:
         """As in a FileMonitor."""
         assert isinstance(publish, Publish)
+        self.points.pass_("written")
 
     def announce(self, url: str | None) -> None:
         """Nobody looks."""
@@ -235,9 +242,9 @@ class SimNode:
         self.facts_read += 1
         return None if self.spoiled else facts_of_frame(frame)
 
-    def _owner(self, theirs: Address, ours: Address) -> int:
+    def _owner(self, theirs: Address, ours: Address) -> int | None:
         self.points.pass_("owner")
-        return 0
+        return self.settings.owner_of(theirs, ours)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -275,6 +282,8 @@ class SimNode:
                     task_status.started()
         except* Killed:
             pass
+        except* Defect as errors:  # a real process would end with exit code 1
+            self.defects.append(errors)
         finally:
             self._ended.set()
 
@@ -309,7 +318,7 @@ class SimNode:
             self.lines.clear()
             self.events.close()
             if self.commits.dead:
-                self.log._db.close()  # without a last word
+                kill(self.log)  # without a last word
             else:
                 self.log.close()
 
@@ -322,6 +331,14 @@ class SimNode:
         """SIGKILL: not a byte is written any more."""
         self.commits.dead = True
         await self.stop()
+
+    def fail_at(self, point: str, nth: int) -> None:
+        """A defect at the n-th call of a port from now on."""
+
+        def fail() -> None:
+            raise Defect(point)
+
+        self.points.at(point, nth, fail)
 
     def die_at(self, point: str, nth: int) -> None:
         """SIGKILL at the n-th call of a port from now on."""
@@ -369,6 +386,10 @@ class SimNode:
             self.outlet.flush_nowait()
         except Killed:  # an idle Ingest works in the task that brings the hint
             assert self._scope is not None
+            self._scope.cancel()
+        except Defect as error:  # the watcher's task, and with it the process
+            assert self._scope is not None
+            self.defects.append(error)
             self._scope.cancel()
 
     def _look(self) -> RootScanned:

@@ -108,13 +108,15 @@ def line_of(peer: Any) -> Line:
 
 @attrs.define(eq=False)
 class Looker(trio.abc.Instrument):
-    """Has the world look at itself after every `look_every` steps."""
+    """Has the world look at itself after `look_every` steps, or more the more clients there are to look at."""
 
     world: SimWorld
     _steps: int = 0
+    _due: int = 0
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """One step was made."""
         self._steps += 1
-        if not self._steps % self.world.look_every:
+        if self._steps >= self._due:
+            self._due = self._steps + max(self.world.look_every, len(self.world.node.connections()))
             self.world.look()

@@ -215,6 +215,10 @@ class World(ABC):
     def new_log(self) -> None:
         """The log is lost from here on: what was due of it is judged now, and the clients begin anew."""
         self.delivered()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """What was written and published before is not asked for any more."""
         self._log.clear()
         self._live_lines.clear()  # the archive holds them, and the account says so; the new log need not
         for peer in self.peers.values():
