@@ -29,7 +29,7 @@ async def test_the_readmes_client_prints_what_is_written(tmp_path: Path) -> None
         try:
             with trio.fail_after(30):
                 async with connect(server.url) as asker:
-                    while (await asker.request("get_status")).data["clients"]["live"] < 1:
+                    while (await asker.request("get_status")).data["clients"]["live"] < 1:  # noqa: ASYNC110
                         await trio.sleep(0.05)
                 (folder / "s.jsonl").write_text(LINE)
                 printed = await _until(process.stdout, b"content='hello'")
