@@ -76,6 +76,7 @@ class Router(Generic[T]):
         self._recent: deque[Routed[T]] = deque()
         self._recent_bytes = 0
         self._idle = False  # `run` waits and nothing is queued
+        self._ended = False  # or it has failed, perhaps between two clients: nothing is published any more
 
     async def post(self, command: Command[T]) -> None:
         """Give the Router a command; waits while the inbox is full.
@@ -106,6 +107,7 @@ class Router(Generic[T]):
                 self._idle = not self._inbox.statistics().current_buffer_used
         finally:
             self._idle = True  # clients that leave after the Router are not held up by a queue nobody reads
+            self._ended = True
             self._abandon()
 
     def _abandon(self) -> None:
@@ -118,25 +120,34 @@ class Router(Generic[T]):
 
     def _handle(self, command: Command[T]) -> bool:
         """False: it is a Publish to so many that it needs pauses, which only `run` can make."""
-        match command:
-            case Publish():
-                return self._publish(command)
-            case Subscribe():
-                self._subscribe(command)
-            case Rejoin():
-                self._rejoin(command)
-            case Unsubscribe():
-                self._forget(command.client)
-            case At():
-                command.call(self._place(command.client))
-            case Expunge(positions):
-                self._expunge(positions)
-            case Reset():
-                self._reset(command)
-            case Notify():
-                self._notify(command)
-            case _:
-                assert_never(command)
+        try:
+            match command:
+                case Publish():
+                    return self._pass_over(command) if self._ended else self._publish(command)
+                case Subscribe():
+                    self._subscribe(command)
+                case Rejoin():
+                    self._rejoin(command)
+                case Unsubscribe():
+                    self._forget(command.client)
+                case At():
+                    command.call(self._place(command.client))
+                case Expunge(positions):
+                    self._expunge(positions)
+                case Reset():
+                    self._reset(command)
+                case Notify():
+                    self._notify(command)
+                case _:
+                    assert_never(command)
+        except BaseException:
+            self._ended = True
+            raise
+        return True
+
+    def _pass_over(self, command: Publish[T]) -> bool:
+        """Later events without the ones before would be a hole that no client can see; the log has them."""
+        command.done.set()
         return True
 
     def statistics(self) -> RouterStatistics:

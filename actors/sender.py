@@ -150,7 +150,7 @@ class Sender:
             sent = self._try_send(data)
         except BlockingIOError:
             sent = 0
-        except OSError as error:
+        except Exception as error:  # any at all: this is the Router's task, which serves the others
             self._fail(error)
             return True
         self.frames_sent += frames
@@ -212,7 +212,7 @@ class Sender:
                 sent = self._try_send(data)
             except BlockingIOError:
                 sent = 0
-            except OSError as error:
+            except Exception as error:
                 self._fail(error)
                 return False
             if sent == len(data):
@@ -235,7 +235,7 @@ class Sender:
     # -- the task ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Drain the outbox until `close`. Raises Stalled, or BrokenResourceError when the connection is broken."""
+        """Drain the outbox until `close`. Raises Stalled, BrokenResourceError for a broken connection, or a defect."""
         try:
             while True:
                 try:
@@ -254,8 +254,10 @@ class Sender:
             self._replies_drained.set()
             for waiting in self._waiting:
                 waiting.set()
-        if self._failure:
+        if isinstance(self._failure, OSError):
             raise trio.BrokenResourceError from self._failure
+        if self._failure:
+            raise self._failure
 
     def close(self) -> None:
         """Take nothing more; `run` ends when what is queued is written."""

@@ -139,8 +139,11 @@ class FileMonitor:
                 nursery.start_soon(self._run_errands)
                 await nursery.start(self._watcher.run)
                 task_status.started()
-        except* sqlite3.Error as errors:  # a look-up failed: memory is not to be trusted, a start is
-            raise explain(first_of(errors), path) from errors
+        except* (sqlite3.Error, StoreError) as errors:  # a look-up failed: memory is not to be trusted, a start is
+            error = first_of(errors)
+            failure = explain(error, path) if isinstance(error, sqlite3.Error) else error
+            await self._ingest.tell_at_once(str(failure))  # the Router has ended, and so writes at once
+            raise failure from (None if failure is error else error)
 
     # -- forgetting ----------------------------------------------------------------------------------------------------
 
@@ -230,10 +233,10 @@ def _held(lock: DirectoryLock | None, directory: Path) -> Iterator[DirectoryLock
             held.release()
 
 
-def first_of(errors: BaseExceptionGroup[sqlite3.Error]) -> sqlite3.Error:
+def first_of(errors: BaseExceptionGroup[sqlite3.Error | StoreError]) -> sqlite3.Error | StoreError:
     """One of the errors in a group, however deep."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    assert isinstance(error, sqlite3.Error)
+    assert isinstance(error, sqlite3.Error | StoreError)
     return error

@@ -7,12 +7,16 @@ same events, each once, in order, byte for byte; a hole is allowed only where it
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import attrs
+import orjson
 
 from observatory.core.client_items import Connected, Event, Item, Snapshot
 from observatory.core.topics import EVERYONE
+from tests.core.filters import holds
 
 SHOWN = 5  # of each kind of fault
 
@@ -36,10 +40,11 @@ class Received:
 
 @attrs.frozen
 class Change:
-    """From now on (every event with seq > `after`) the client holds these topics."""
+    """From now on (every event with seq > `after`) the client holds these topics, behind this filter."""
 
     after: int
     topics: frozenset[str]
+    where: dict[str, Any] | None = None
 
 
 @attrs.frozen
@@ -129,5 +134,19 @@ def judge(published: Iterable[Published], witness: Witness, upto: int | None = N
 def _is_due(event: Published, witness: Witness) -> bool:
     if any(hole.after < event.seq <= hole.upto for hole in witness.holes):
         return False
-    held = next((change.topics for change in reversed(witness.changes) if change.after < event.seq), None)
-    return held is not None and not event.topics.isdisjoint({*held, EVERYONE})
+    change = next((change for change in reversed(witness.changes) if change.after < event.seq), None)
+    if change is None or not any(_meets(topic, {*change.topics, EVERYONE}) for topic in event.topics):
+        return False
+    return change.where is None or holds(change.where, _parsed(event.payload))
+
+
+@lru_cache(maxsize=4096)
+def _parsed(payload: bytes) -> dict[str, Any]:
+    """An event; many clients' filters are asked about each."""
+    event: dict[str, Any] = orjson.loads(payload)
+    return event
+
+
+def _meets(topic: str, held: set[str]) -> bool:
+    """An event's topic that ends in `:*` stands for a family."""
+    return topic in held or (topic.endswith(":*") and any(one.startswith(topic[:-1]) for one in held))

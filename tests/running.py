@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ class Server:
     data_dir: Path
     port: int = 0
     environ: Mapping[str, str] = attrs.field(factory=dict)  # settings beside the options
+    wrapper: Sequence[str] = ()  # a command that sets limits and runs the rest of its line
     url: str = ""
     _process: trio.Process | None = None
 
@@ -55,7 +56,7 @@ class Server:
         places = ("--root", str(self.root), "--data-dir", str(self.data_dir), "--port", str(self.port))
         with self._stderr().open("ab") as stderr:
             self._process = await trio.lowlevel.open_process(
-                [*program, "serve", *places, "--log-format", "json"],
+                [*self.wrapper, *program, "serve", *places, "--log-format", "json"],
                 env={**os.environ, **self.environ},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -105,6 +106,11 @@ class Server:
 
     def _stderr(self) -> Path:
         return self.data_dir.with_name(f"{self.data_dir.name}.stderr")
+
+    def kill_now(self) -> None:
+        """Kill what still runs, without waiting for its end."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
 
     async def clean_up(self) -> None:
         """Kill what still runs."""

@@ -249,6 +249,8 @@ class Ingest:
             self._carried = None  # not before it is stored: the books must not tell of records that are not
             await self._publish(carried)
             carried = Carried(Batch())
+        unreadable = self._reader.unreadable  # told at once: there may be no books to be closed for long
+        self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
         if carried.together or self._health.news or self._books_are_due():
             await self._close_books(carried)
         self._carried = None
@@ -326,8 +328,6 @@ class Ingest:
     async def _close_books(self, carried: Carried) -> None:
         """Write what follows from the records, in one transaction with what the batch holds already."""
         batch, self._books_due = carried.batch, None
-        unreadable = self._reader.unreadable
-        self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
         if self._books.pending or (self._books.unannounced and not self._agenda.cold):
             self._books.close(batch, rfc3339(self._wall_ms()), history_done=not self._agenda.cold)
         if self._health.news:
@@ -361,7 +361,7 @@ class Ingest:
                     failing_since = trio.current_time()
                     log.error("log.not_written", error=str(error))
                 if not isinstance(error, StoreBusy) or trio.current_time() - failing_since >= BUSY_FOR:
-                    await self._tell_at_once(str(error))
+                    await self.tell_at_once(str(error))
                 if not error.retryable:
                     raise
                 await trio.sleep(pause)
@@ -372,7 +372,7 @@ class Ingest:
                 self._health.set("store", "ok", None)
             return events
 
-    async def _tell_at_once(self, trouble: str) -> None:
+    async def tell_at_once(self, trouble: str) -> None:
         """What is wrong with the log cannot be an event of it: the one status without a seq, and once per trouble."""
         self._health.set("store", "unavailable", trouble)
         if self._health.news:

@@ -29,7 +29,10 @@ from observatory.core.ports import Commits, EventSource
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.where import Filter
 from observatory.server.listener import WebSocketServer, listen
+from observatory.server.peer import Address, owner
+from observatory.server.transport import Wired
 from observatory.server.websocket import Connection, Services
+from observatory.server.wire import WireTransport, transport_of
 
 log = structlog.get_logger()
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -75,7 +78,8 @@ class ConnectionManager:
     Args: outbox: what may wait for one client before it is fed from the log. max_clients: each takes a descriptor, and
           the process's limit of those is the embedder's to raise. max_message_bytes: of one broadcast.
           pace: how fast clients are sent away at the end. token: gives the token that clients must have; without one
-          only processes of the own user and of root may connect.
+          only processes of the own user and of root may connect. transport_of, owner_of: how an accepted connection is
+          written to, and which user is at its other end, where that is not the kernel's to say.
     """
 
     def __init__(
@@ -91,6 +95,8 @@ class ConnectionManager:
         jitter: Callable[[int, int], int] = random.randint,
         token: Callable[[], str] | None = None,
         tls: ssl.SSLContext | None = None,
+        transport_of: Callable[[Wired], WireTransport] = transport_of,
+        owner_of: Callable[[Address, Address], int | None] = owner,
     ) -> None:
         outbox = outbox or OutboxLimits()
         limits = WireLimits(outbox.frames, outbox.bytes)
@@ -100,8 +106,9 @@ class ConnectionManager:
         self._broadcasts = Broadcasts()
         self._pace = pace or Pace()
         self._server = WebSocketServer(
-            services, policy or Policy(), outbox, max_clients, feed.on_written, jitter, token=token, tls=tls
-        )
+            services, policy or Policy(), outbox, max_clients, feed.on_written, jitter,
+            token=token, tls=tls, transport_of=transport_of, owner_of=owner_of,
+        )  # fmt: skip
 
     # -- serving -------------------------------------------------------------------------------------------------------
 
@@ -225,6 +232,7 @@ class ConnectionManager:
         return {
             "clients": {"live": router.live, "behind": router.behind, "idle": router.idle},
             "gauges": {
+                "tasks": trio.lowlevel.current_statistics().tasks_living,
                 "topics_held": router.topics_held,
                 "outbox_frames": sum(s.queued_frames for s in queued),
                 "outbox_bytes": sum(s.queued_bytes for s in queued),

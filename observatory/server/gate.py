@@ -63,7 +63,7 @@ class Gate:
 
     def _visitor(self, theirs: peer.Address, ours: peer.Address, head: Head) -> Visitor:
         address = self.policy.proxies.client(theirs[0], head.headers.get("x-forwarded-for"))
-        may = self._rates.take(address, time.monotonic())
+        may = self._rates.take(address, trio.current_time())
         local = str(address_of(ours[0]))
         return Visitor(
             local=f"[{local}]" if ":" in local else local,

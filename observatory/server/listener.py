@@ -169,7 +169,7 @@ class WebSocketServer:
             outbox = attrs.asdict(connection.sender.statistics())
             log.info("client.lost", client=connection.client_id, code=code, **outbox)
         else:
-            self.counters.failures += code == CloseCode.HANDLER_FAILED
+            self.counters.failures += connection.failed  # a client may leave with 1011 too
             self.counters.closes[code] = self.counters.closes.get(code, 0) + 1
             log.info("client.closed", client=connection.client_id, code=code, sent=connection.sender.frames_sent)
 

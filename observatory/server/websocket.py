@@ -66,6 +66,7 @@ class Connection:
     _greeted: bool = False
     _shutdown: bytes | None = None  # to be told after the hello, or while a credential is due
     _snapshot: trio.Event | None = None  # set when the last one is written
+    _pinged: trio.Event | None = None  # the same of the last ping
     _admitted: trio.Event = attrs.field(factory=trio.Event)
     _answers: RequestId = None  # the `auth` that the first frame answers
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -287,7 +288,11 @@ class Connection:
         """Tell the client what it holds if it missed nothing; a legacy client does not ask for that."""
         if not self.legacy:
             at = self._at(place)
-            self._reply(replies.ping(at.log.epoch, at.pos, at.sent, at.now_ms))
+            self._send_ping(text_frame(replies.ping(at.log.epoch, at.pos, at.sent, at.now_ms)))
+
+    def _send_ping(self, frame: bytes) -> None:
+        self._pinged = trio.Event()
+        self.sender.reply_nowait(frame, self._pinged)
 
     # -- timers --------------------------------------------------------------------------------------------------------
 
@@ -299,11 +304,14 @@ class Connection:
             self.close_soon(CloseCode.NO_REQUEST, "no request in time")
 
     async def _ping_regularly(self) -> None:
+        """A ping that still waits to be written is not followed by another: hours of them would fill the outbox."""
         while True:
             await trio.sleep(self.services.timing.ping_interval)
+            if self._pinged is not None and not self._pinged.is_set():
+                continue
             effects = states.step(self.session.state, Input.PING_DUE, self.legacy).effects
             if Does.CONTROL_PING in effects:
-                self.sender.reply_nowait(CONTROL_PING)
+                self._send_ping(CONTROL_PING)
             elif Does.PING in effects:
                 await self.services.router.post(AtTurn(self.sender, self.ping))
 

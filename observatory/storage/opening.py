@@ -69,9 +69,12 @@ def explain(error: sqlite3.Error, path: Path) -> StoreError:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn database errors into StoreErrors."""
+    """Turn database errors into StoreErrors; an OSError is of opening the file, and passes (no descriptor is left)."""
     try:
         yield
+    except OSError as error:
+        cure = "check its owner, its permissions and the limit of open files"
+        raise StoreError(f"{path} cannot be opened ({error.strerror})", cure, retryable=True) from error
     except sqlite3.Error as error:
         raise explain(error, path) from error
 
@@ -142,6 +145,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def open_writer(path: Path, boot_id: str | None) -> sqlite3.Connection:
     """The writing connection, with the schema of this version and the right epoch. Raises StoreError."""
+    wal_gone = path.exists() and not path.with_name(f"{path.name}-wal").exists()  # before we make one
     try:
         db = connect(path)
     except OSError as error:
@@ -155,7 +159,7 @@ def open_writer(path: Path, boot_id: str | None) -> sqlite3.Connection:
             db.execute("PRAGMA wal_autocheckpoint=0")
             db.execute("PRAGMA cache_size=-8000")
             _migrate(db)
-            _settle_epoch(db, boot_id)
+            _settle_epoch(db, boot_id, wal_gone)
             db.execute("PRAGMA busy_timeout=0")
     except BaseException:
         db.close()
@@ -196,10 +200,11 @@ def _schema() -> str:
     return "\n".join(line.partition("--")[0].rstrip() for line in text.splitlines()).strip().removesuffix(";")
 
 
-def _settle_epoch(db: sqlite3.Connection, boot_id: str | None) -> None:
-    """Keep the epoch over restarts; draw a new one when a power loss may have undone the last commits."""
+def _settle_epoch(db: sqlite3.Connection, boot_id: str | None, wal_gone: bool) -> None:
+    """Keep the epoch over restarts; draw a new one when the last commits may be lost: by a power loss, or with the
+    write-ahead file, which only an end in order removes."""
     meta = dict(db.execute("SELECT key, value FROM meta"))
-    lost = meta.get("clean") == "0" and (boot_id is None or meta.get("boot_id") != boot_id)
+    lost = meta.get("clean") == "0" and (wal_gone or boot_id is None or meta.get("boot_id") != boot_id)
     db.execute("BEGIN IMMEDIATE")
     if "epoch" not in meta or lost:
         (head,) = db.execute("SELECT max(coalesce(max(seq), 0), ?) FROM events", (int(meta.get("head", 0)),)).fetchone()

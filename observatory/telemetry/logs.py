@@ -9,11 +9,13 @@ prompts and tool output are the user's; ids, counts and positions are ours.
 Lines go through a bounded queue to one writer thread, because stderr may be a pipe that nobody reads or a full disk.
 Setting the descriptor non-blocking instead would change it for every process that shares it, the user's shell included.
 What does not fit or cannot be written is dropped, counted in `LineSink.dropped`, and told by a `log.dropped` line.
+What libraries log by the standard library (trio, when no descriptor is left) goes the same way, as `library.logged`.
 """
 
 import atexit
 import io
 import json
+import logging
 import os
 import queue
 import threading
@@ -31,6 +33,7 @@ from observatory.core.neutral import neutral
 
 Format = Literal["json", "console"]
 QUEUE_LINES = 4096  # about 1 MiB; a minute of a node in trouble, nothing of a node in good health
+LIBRARY_SECONDS = 10.0  # from one line of a library's logger to the next; trio's repeats itself ten times a second
 CLOSE_SECONDS = 1.0  # a process that ends waits so long for a reader of its last lines
 
 
@@ -104,6 +107,33 @@ class LineSink:
         self._told = dropped
 
 
+class LibraryLogs(logging.Handler):
+    """Takes what libraries log; without it, it goes to stderr directly, with tracebacks, and waits for a reader."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(logging.WARNING)
+        self._clock = clock
+        self._next: dict[str, float] = {}
+        self._passed_over: dict[str, int] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a line, or count it when there was one of the same logger a moment ago."""
+        name, now = record.name, self._clock()
+        if now < self._next.get(name, now):
+            self._passed_over[name] = self._passed_over.get(name, 0) + 1
+            return
+        self._next[name] = now + LIBRARY_SECONDS
+        log, passed_over = structlog.get_logger(), self._passed_over.pop(name, 0)
+        log.warning("library.logged", logger=name, message=record.getMessage(), passed_over=passed_over)
+
+    def install(self) -> None:
+        """Take the place of the one from an earlier `configure`."""
+        root = logging.getLogger()
+        for handler in [known for known in root.handlers if isinstance(known, LibraryLogs)]:
+            root.removeHandler(handler)
+        root.addHandler(self)
+
+
 @attrs.frozen
 class Logs:
     """What `configure` built: `log` for constructors, `sink` to read `dropped` and to `close` at the end."""
@@ -125,6 +155,7 @@ def configure(format: Format, stream: TextIO, level: str = "info") -> Logs:
         logger_factory=lambda *_: structlog.BytesLogger(cast("Any", sink)),
         cache_logger_on_first_use=False,  # a logger bound once is fast anyway, and tests configure twice
     )
+    LibraryLogs().install()
     return Logs(log=structlog.get_logger().bind(), sink=sink)
 
 

@@ -478,3 +478,20 @@ async def test_a_reply_tells_when_it_is_written_or_never_will_be(autojump_clock:
     sender.reply_nowait(b"gh", after)
     assert after.is_set()
     assert bytes(transport.taken) == b"abcd"
+
+
+class Defective(FakeTransport):
+    """Raises what no transport should."""
+
+    def try_send(self, data: bytes | memoryview) -> int:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("give", [lambda sender: sender.offer_nowait(b"x"), lambda sender: sender.reply_nowait(b"x")])
+async def test_a_defect_met_in_the_task_of_another_is_raised_in_its_own(give: Callable[[Sender], object]) -> None:
+    transport = Defective()
+    sender = Sender(transport, OutboxLimits(), ListBacklog())
+    give(sender)
+    assert sender.broken
+    with pytest.raises(ZeroDivisionError):
+        await sender.run()

@@ -23,6 +23,7 @@ from observatory.core.topics import EVERYONE
 from observatory.ingest.actor import Ingest
 from observatory.storage.log import EventLog
 from tests.oracle import read_log
+from tests.storage.damage import kill
 
 NOW = 1_795_381_200_000  # 2026-11-22T21:00:00Z
 BEFORE, AFTER = "2026-11-22T20:00:00.{:03}Z", "2026-11-22T22:00:00.{:03}Z"  # stamps of old lines and of fresh ones
@@ -137,9 +138,10 @@ class Stage:
                     self._commits.room = 0
                 nursery.cancel_scope.cancel()
         finally:
-            if not killed:
+            if killed:
+                kill(log)
+            else:
                 log.close()
-            log._db.close()
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

@@ -152,6 +152,17 @@ async def test_a_file_that_cannot_be_read_is_told_of_until_it_can(stage: Stage) 
         assert of(told, "system_status")[0]["service_status"] == "ok"
 
 
+async def test_a_file_that_cannot_be_read_is_told_of_before_another_one_is_written_to(stage: Stage) -> None:
+    """It was told when the books were closed next, which is never while nobody else writes."""
+    async with stage.running():
+        stage.path("dir.jsonl").mkdir(parents=True)
+        (status,) = of(await stage.hint("dir.jsonl"), "system_status")
+        assert (status["service_status"], status["components"][0]["component_name"]) == ("degraded", "files")
+        stage.path("dir.jsonl").rmdir()
+        (status,) = of(await stage.hint("dir.jsonl"), "system_status")
+        assert status["service_status"] == "ok"
+
+
 async def test_a_file_that_cannot_be_read_is_tried_again_by_and_by(stage: Stage, autojump_clock: MockClock) -> None:
     """Only another change of the file brought it back."""
     async with stage.running():

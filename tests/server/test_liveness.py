@@ -246,3 +246,13 @@ async def test_1000_is_only_ever_the_echo_of_a_clients_own(tmp_path: Path, mock_
             raw = await greeted(running, legacy=True)
             await raw.send(payload, 8)
             assert (await raw.close_frame())[0] == 1000
+
+
+async def test_a_client_that_leaves_with_1011_is_no_defect_of_ours(tmp_path: Path) -> None:
+    """Any code a client left with was counted as if the server had chosen it: 1011 as a failed handler."""
+    async with serving(tmp_path) as running:
+        raw = await greeted(running)
+        await raw.send((1011).to_bytes(2, "big"), 8)
+        assert (await raw.close_frame())[0] == 1011
+        await running.until(lambda: not running.server.connections)
+        assert (running.server.counters.closes, running.server.counters.failures) == ({1011: 1}, 0)

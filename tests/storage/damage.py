@@ -13,3 +13,11 @@ def damage(log: EventLog, needle: bytes) -> None:
     with log.path.open("r+b") as file:
         file.seek(page * PAGE_BYTES)
         file.write(b"\xaa" * PAGE_BYTES)
+
+
+def kill(log: EventLog) -> None:
+    """Close its files as a killed process leaves them: nothing is written any more, and the write-ahead file stays."""
+    wal = log.path.with_name(f"{log.path.name}-wal")
+    kept = wal.read_bytes()
+    log._db.close()
+    wal.write_bytes(kept)

@@ -195,6 +195,16 @@ def test_after_a_power_loss_the_epoch_is_new_and_no_seq_comes_back(tmp_path: Pat
     killed._db.close()
 
 
+def test_a_killed_process_that_lost_its_write_ahead_file_has_a_new_epoch(tmp_path: Path) -> None:
+    killed = EventLog(tmp_path, "boot-1")
+    killed.append(drafts(3), NOW)
+    killed._db.close()  # SQLite takes the file away, as a careless hand would
+    again = EventLog(tmp_path, "boot-1")
+    assert again.position.epoch != killed.position.epoch
+    assert again.append(drafts(1), NOW)[0].seq == 4
+    again.close()
+
+
 def test_retention_by_count_age_and_bytes(log: EventLog) -> None:
     for n in range(10):
         log.append(drafts(10), NOW + n * 1000)

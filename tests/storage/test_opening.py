@@ -17,6 +17,7 @@ from observatory.storage.opening import (
     AlreadyServed,
     DirectoryLock,
     Running,
+    explained,
     running,
 )
 
@@ -133,3 +134,10 @@ def test_a_database_of_version_1_becomes_what_a_new_one_is(tmp_path: Path) -> No
             columns.append({name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in tables})
             assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     assert columns[0] == columns[1]
+
+
+def test_a_process_without_descriptors_tries_again_instead_of_ending(tmp_path: Path) -> None:
+    told = r"cannot be opened \(Too many open files\)"
+    with pytest.raises(StoreError, match=told) as caught, explained(tmp_path / DATABASE):
+        raise OSError(24, "Too many open files")
+    assert caught.value.retryable

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -11,13 +12,25 @@ from typing import Any, TextIO
 import pytest
 import structlog
 
-from observatory.telemetry.logs import QUEUE_LINES, LineSink, Logs, configure, format_for, writer_of
+from observatory.telemetry.logs import (
+    LIBRARY_SECONDS,
+    QUEUE_LINES,
+    LibraryLogs,
+    LineSink,
+    Logs,
+    configure,
+    format_for,
+    writer_of,
+)
 
 
 @pytest.fixture(autouse=True)
 def _structlog_as_before() -> Iterator[None]:
     yield
     structlog.reset_defaults()
+    root = logging.getLogger()
+    for handler in [known for known in root.handlers if isinstance(known, LibraryLogs)]:
+        root.removeHandler(handler)
 
 
 class Terminal(io.StringIO):
@@ -175,3 +188,29 @@ def test_closing_gives_up_when_even_the_queue_is_full() -> None:
         sink.write(b"")
     sink.close(seconds=0.0)
     assert sink.dropped == 0
+
+
+def test_what_a_library_logs_is_one_line_without_its_traceback() -> None:
+    stream = io.StringIO()
+    configure("json", io.StringIO())
+    logs = configure("json", stream)  # the second one's sink is the only one that gets it
+    try:
+        raise OSError(24, "Too many open files")
+    except OSError:
+        logging.getLogger("trio.serve_listeners").error("accept returned %s", "EMFILE", exc_info=True)
+    [line] = lines_of(logs, stream)
+    assert (line["event"], line["level"], line["logger"]) == ("library.logged", "warning", "trio.serve_listeners")
+    assert line["message"] == "accept returned EMFILE"
+    assert "exception" not in line
+
+
+def test_a_library_that_repeats_itself_is_counted() -> None:
+    stream, now = io.StringIO(), [0.0]
+    logs = configure("json", stream)
+    LibraryLogs(lambda: now[0]).install()
+    for seconds in (0.0, 0.1, 0.1, LIBRARY_SECONDS):
+        now[0] += seconds
+        logging.getLogger("a").warning("again")
+    logging.getLogger("b").warning("for the first time")
+    told = [(line["logger"], line["passed_over"]) for line in lines_of(logs, stream)]
+    assert told == [("a", 0), ("a", 2), ("b", 0)]
