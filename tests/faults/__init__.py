@@ -12,6 +12,7 @@ after it. Ten lines suffice:
         line_of(victim).faults[line_of(victim).sends + 1] = reset
         world.write("s1", 10)
 
+ports.py     the ports of level 0, with failpoints
 rows.py      the rows of the catalogue, and the registry          catalogue.py  all scenarios
 world.py     what a scenario plays in, and what must hold         peer.py       a client, seen from its own end
 simworld.py  level 0: virtual time, over sim.py and line.py       sockets.py    level 1: real sockets; level 2: a child

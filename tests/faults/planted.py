@@ -13,7 +13,7 @@ from observatory.core.batch import Batch
 from observatory.core.events import Event
 from observatory.server.websocket import Connection
 from observatory.storage.log import EventLog
-from tests.faults.sim import SimCommits
+from tests.faults.ports import SimCommits
 
 Plant = Callable[[], Any]  # a context manager
 

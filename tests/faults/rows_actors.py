@@ -4,8 +4,8 @@ import attrs
 
 from actors.sender import OutboxLimits
 from tests.faults.peer import Pace, Peer
+from tests.faults.ports import Defect
 from tests.faults.rows import scenario
-from tests.faults.sim import Defect
 from tests.faults.simworld import SimWorld, line_of
 
 STEPS = range(1, 7)
