@@ -30,11 +30,13 @@ class TcpWire:
     """A real connection seen by its peer."""
 
     stream: trio.SocketStream
+    _sending: trio.Lock = attrs.field(factory=trio.Lock)  # who asks and who answers pings are two tasks
 
     async def put(self, data: bytes) -> None:
         """Send to the server. Raises OSError when that is not possible any more."""
         try:
-            await self.stream.send_all(data)
+            async with self._sending:
+                await self.stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise ConnectionResetError from error
 
