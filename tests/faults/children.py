@@ -47,8 +47,9 @@ async def refused(root: Path, data_dir: Path, program: str = MAIN) -> Refusal:
     places = ("--root", str(root), "--data-dir", str(data_dir), "--port", "0", "--log-format", "json")
     begun = trio.current_time()
     command = [sys.executable, "-c", program, "serve", *places]
-    environ = {**os.environ, "HOME": str(data_dir.parent), "XDG_CONFIG_HOME": str(data_dir.parent)}
-    environ.pop("COVERAGE_PROCESS_START", None)  # another user may not write where we measure, and would say so
+    # not measured: another user may not write where the measurements go, and would say so
+    own = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    environ = {**own, "HOME": str(data_dir.parent), "XDG_CONFIG_HOME": str(data_dir.parent)}
     with trio.fail_after(REFUSAL_SECONDS):
         done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False, env=environ)
     said = done.stderr.decode().splitlines()
