@@ -1,44 +1,11 @@
-"""All scenarios: importing this module registers them."""
+"""All scenarios: importing this module imports every rows_*.py, which register theirs."""
 
-from tests.faults import (
-    rows_actors,
-    rows_bytes,
-    rows_clients,
-    rows_crowd,
-    rows_damage,
-    rows_handshake,
-    rows_host,
-    rows_process,
-    rows_random,
-    rows_reader,
-    rows_requests,
-    rows_resume,
-    rows_roots,
-    rows_store,
-    rows_store_files,
-    rows_subscribe,
-    rows_watched,
-)
+from importlib import import_module
+from pathlib import Path
+
 from tests.faults.rows import PENDING, ROWS, SCENARIOS, Scenario
 
-MODULES = (
-    rows_actors,
-    rows_bytes,
-    rows_clients,
-    rows_crowd,
-    rows_damage,
-    rows_handshake,
-    rows_host,
-    rows_process,
-    rows_random,
-    rows_reader,
-    rows_requests,
-    rows_resume,
-    rows_roots,
-    rows_store,
-    rows_store_files,
-    rows_subscribe,
-    rows_watched,
-)
+for _path in sorted(Path(__file__).parent.glob("rows_*.py")):
+    import_module(f"tests.faults.{_path.stem}")
 
-__all__ = ["MODULES", "PENDING", "ROWS", "SCENARIOS", "Scenario"]
+__all__ = ["PENDING", "ROWS", "SCENARIOS", "Scenario"]
