@@ -9,6 +9,8 @@ from actors.commands import At, Place, Rejoin
 from actors.router import Router
 from actors.sender import OutboxLimits, Page, Sender
 
+EVERYONE = "*"  # the topic that every client with a position holds
+
 
 class FakeTransport:
     """Takes `room` bytes, then blocks until `make_room`; records what was taken, and what came after abort."""

@@ -12,9 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors.commands import At, Decision, Place, Publish, Rejoin, Routed, Subscribe, Unsubscribe
 from actors.router import BREATH, RECENT_FRAMES, Router
 from actors.sender import OutboxLimits, Sender
-from tests.actors.fakes import FakeTransport, ListBacklog
-
-EVERYONE = "*"
+from tests.actors.fakes import EVERYONE, FakeTransport, ListBacklog
 
 
 class FakeClient:
@@ -42,13 +40,6 @@ class FakeClient:
 
     def go_live(self) -> None:
         self.cursor = None
-
-
-@pytest.fixture
-def router(nursery: trio.Nursery) -> Router[str]:
-    made: Router[str] = Router(EVERYONE, 0, 64, time.monotonic_ns)
-    nursery.start_soon(made.run)
-    return made
 
 
 def at_head(*topics: str) -> Callable[[Place], Decision[str]]:
@@ -382,39 +373,3 @@ async def test_a_full_outbox_in_a_large_audience_sends_only_that_client_to_catch
     await settle()
     assert clients[3].cursor == 0
     assert [client.taken for client in clients].count(b"1,") == BREATH + 1
-
-
-class Failing(FakeClient):
-    """Has a defect."""
-
-    def offer_nowait(self, data: bytes, frames: int = 1, stamp: object = None) -> bool:
-        raise ZeroDivisionError
-
-
-async def test_a_router_that_failed_in_another_task_publishes_nothing_more(router: Router[str]) -> None:
-    """Else whoever did not get the one would get the next, and would resume behind the hole."""
-    first, last, publish = FakeClient(), FakeClient(), one(2, "t")
-    await settle()
-    for client in (first, Failing(), last):
-        await router.post(Subscribe(client, at_head("t")))
-    with pytest.raises(ZeroDivisionError):
-        router.post_nowait(one(1, "t"))
-    await router.post(publish)
-    await publish.done.wait()
-    assert last.taken == b""
-    assert b"2," not in first.taken
-
-
-async def test_a_router_that_has_ended_publishes_nothing_and_lets_clients_go() -> None:
-    router: Router[str] = Router(EVERYONE, 0, 64, time.monotonic_ns)
-    client, publish = FakeClient(), one(1, "t")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(router.run)
-        await router.post(Subscribe(client, at_head("t")))
-        await settle()
-        nursery.cancel_scope.cancel()
-    await router.post(publish)
-    await publish.done.wait()
-    assert client.taken == b""
-    await router.post(Unsubscribe(client))
-    assert router.statistics().live == 0

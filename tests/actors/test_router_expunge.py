@@ -1,20 +1,9 @@
 """Messages that are taken back: a client that rejoins does not get them, and no place is missing."""
 
-import time
-
-import pytest
-import trio
-
 from actors.commands import Decision, Expunge, Place, Rejoin, Subscribe
 from actors.router import Router
-from tests.actors.test_router import EVERYONE, FakeClient, one, settle
-
-
-@pytest.fixture
-def router(nursery: trio.Nursery) -> Router[str]:
-    made: Router[str] = Router(EVERYONE, 0, 64, time.monotonic_ns)
-    nursery.start_soon(made.run)
-    return made
+from tests.actors.fakes import EVERYONE
+from tests.actors.test_router import FakeClient, one, settle
 
 
 async def test_a_client_that_rejoins_gets_all_but_what_was_expunged(router: Router[str]) -> None:

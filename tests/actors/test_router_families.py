@@ -9,7 +9,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors.commands import Decision, Publish, Rejoin, Routed, Subscribe, Unsubscribe
 from actors.router import Router
-from tests.actors.test_router import EVERYONE, FakeClient, at_head, one
+from tests.actors.fakes import EVERYONE
+from tests.actors.test_router import FakeClient, at_head, one
 
 
 def members(held: Iterable[str], carried: tuple[str, ...]) -> list[str]:

@@ -14,8 +14,8 @@ from actors.audience import VERDICTS_KEPT
 from actors.commands import Decision, Place, Publish, Rejoin, Routed, Subscribe, Unsubscribe
 from actors.router import BREATH, RECENT_FRAMES, Router
 from actors.sender import OutboxLimits, Sender
-from tests.actors.fakes import FakeTransport, ListBacklog
-from tests.actors.test_router import EVERYONE, FakeClient, at_head, one
+from tests.actors.fakes import EVERYONE, FakeTransport, ListBacklog
+from tests.actors.test_router import FakeClient, at_head, one
 
 
 @attrs.define(eq=False)

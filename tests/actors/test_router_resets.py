@@ -9,7 +9,7 @@ from actors.commands import Decision, Notify, Place, Reset, Subscribe, Unsubscri
 from actors.router import Router
 from actors.sender import OutboxLimits, Sender
 from tests.actors.fakes import FakeTransport, ListBacklog
-from tests.actors.test_router import FakeClient, at_head, one, router, settle
+from tests.actors.test_router import FakeClient, at_head, one, settle
 
 __all__ = ["router"]  # the fixture
 

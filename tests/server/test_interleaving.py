@@ -11,7 +11,8 @@ from actors.sender import Sender
 from observatory.core.ports import Stored
 from observatory.core.protocol import At, Session, Settled
 from observatory.core.requests import Unsubscribe
-from tests.server.interleaving import PAGE, Judge, MemoryLog, Wrong, caught, run
+from tests.server.interleaving import Judge, Wrong, caught, run
+from tests.server.pretended import PAGE, MemoryLog
 
 SEEDS = 150
 BUG_SEEDS = 1000  # within which the oracle must find a planted bug

@@ -13,7 +13,8 @@ from trio.testing import MockClock
 
 from observatory.core.states import OPEN, TABLE, Effect, Input, Row, State, step
 from tests.server.serving import code_of
-from tests.server.state_scenes import APPLY, ASKED, TOKEN, TOPIC, Message, Stage, staged
+from tests.server.state_inputs import APPLY
+from tests.server.state_scenes import ASKED, TOKEN, TOPIC, Message, Stage, staged
 
 # Effects that another row's case proves: the timers by 25 and 6, what the outbox does by 19 and 20.
 SHOWN_ELSEWHERE = {Effect.TIME_REQUEST, Effect.TIME_AUTH, Effect.READ_PAGE, Effect.SWITCH, Effect.REFUSE, Effect.QUEUE,
