@@ -11,8 +11,6 @@ from actors.sender import OutboxLimits, Sender
 from tests.actors.fakes import FakeTransport, ListBacklog
 from tests.actors.test_router import FakeClient, at_head, one, settle
 
-__all__ = ["router"]  # the fixture
-
 
 def says(client: FakeClient, places: list[Place]) -> Callable[[Place], None]:
     """Note the place, and tell the client."""
