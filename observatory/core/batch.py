@@ -23,6 +23,11 @@ def split_key(key: int) -> tuple[int, int, int]:
     return source >> GENERATION_BITS, source & MAX_GENERATION, offset
 
 
+def source_of(key: int) -> int:
+    """Source id of a record's key."""
+    return key >> GENERATION_BITS + OFFSET_BITS
+
+
 class Flag:
     """Marks on a record; plain ints, because operators of an enum cost more than parsing a field."""
 
@@ -148,6 +153,6 @@ class Batch:
     projects: dict[str, Project] = attrs.field(factory=dict)
     usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)  # by message and conversation id
     tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
-    copies: dict[int, int] = attrs.field(factory=dict)  # copy key → source id
+    copies: dict[int, int] = attrs.field(factory=dict)  # copy key → key of the record that counts as the original
     scanned_roots: list[str] = attrs.field(factory=list)
     drafts: list[Draft] = attrs.field(factory=list)

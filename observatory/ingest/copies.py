@@ -4,6 +4,7 @@ from typing import Protocol
 
 import attrs
 
+from observatory.core.batch import source_of
 from observatory.core.copy_key import copy_key
 from observatory.core.forgetting import FORGOTTEN_SOURCE
 
@@ -30,18 +31,18 @@ class Copies:
     _met: set[str] = attrs.field(factory=set)  # uuids since `_met_since`
     _met_before: set[str] = attrs.field(factory=set)  # … and those of the time before
     _met_since: str = attrs.field(init=False)
-    _unkeyed: list[tuple[bytes, int]] = attrs.field(factory=list)  # (body, source id)
-    _changed: dict[int, int] = attrs.field(factory=dict)  # copy key → source id: what the store lacks
+    _unkeyed: list[tuple[bytes, int]] = attrs.field(factory=list)  # (body, record key)
+    _changed: dict[int, int] = attrs.field(factory=dict)  # copy key → record key: what the store lacks
 
     def __attrs_post_init__(self) -> None:
         self._met_since = self.covered_from
 
-    def is_copy(self, uuid: str, stamp: str | None, body: bytes, source_id: int) -> bool:
-        """Whether another source held this line before. stamp: the line's own time."""
+    def is_copy(self, uuid: str, stamp: str | None, body: bytes, record: int) -> bool:
+        """Whether another source held this line before. stamp: the line's own time; record: its key."""
         met = uuid in self._met or uuid in self._met_before
         self._met.add(uuid)
         if not met and stamp is not None and stamp >= self.covered_from:
-            self._unkeyed.append((body, source_id))
+            self._unkeyed.append((body, record))
             return False
         key = copy_key(body)
         if key is None:
@@ -51,8 +52,8 @@ class Copies:
         if holder is None:
             holder = self.store.first_holder(key)
         if holder is None:
-            holder = self._changed[key] = source_id
-        return holder != source_id
+            holder = self._changed[key] = record
+        return source_of(holder) != source_of(record)
 
     def repeats_forgotten(self, body: bytes) -> bool:
         """Whether a copy is one of a line that was forgotten."""
@@ -69,8 +70,8 @@ class Copies:
         return changed
 
     def _key_all(self) -> None:
-        for body, source_id in self._unkeyed:
+        for body, record in self._unkeyed:
             key = copy_key(body)
             if key is not None:
-                self._changed.setdefault(key, source_id)
+                self._changed.setdefault(key, record)
         self._unkeyed.clear()

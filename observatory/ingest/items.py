@@ -6,7 +6,7 @@ import attrs
 import structlog
 
 from observatory.core import usage
-from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord
+from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord, record_key
 from observatory.core.forgetting import FORGOTTEN
 from observatory.core.lines import BOM, Line, trimmed
 from observatory.core.transcript import OVERSIZE, Malformed, Record, malformed, parse
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 Value = Record | Malformed
 NOT_LIVE = Flag.BACKFILL | Flag.COPY | Flag.KNOWN
 Redact = Callable[[bytes], bytes]  # the same object if there is nothing to replace
-IsCopy = Callable[[str, str | None, bytes, int], bool]  # (uuid, stamp, body, source id) → another file held it first
+IsCopy = Callable[[str, str | None, bytes, int], bool]  # (uuid, stamp, body, record key) → another file held it first
 
 
 @attrs.define
@@ -96,7 +96,9 @@ def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: 
     if known.left and known.take(body):
         flags |= Flag.KNOWN
     if isinstance(value, Record):
-        if value.uuid is not None and is_copy(value.uuid, value.timestamp, body, source.id):
+        if value.uuid is not None and is_copy(
+            value.uuid, value.timestamp, body, record_key(source.id, source.generation, value.offset)
+        ):
             flags |= Flag.COPY
         if value.is_sidechain:
             flags |= Flag.SIDECHAIN

@@ -56,7 +56,8 @@ class Reader:
         items = [stored_item(record) for record in self.archive.ahead(source)]
         for item in items:  # its copy key is one of the rows that are missing
             if isinstance(item.value, Record) and item.value.uuid is not None:
-                self.books.copies.is_copy(item.value.uuid, item.value.timestamp, item.body, source.id)
+                key = record_key(source.id, source.generation, item.value.offset)
+                self.books.copies.is_copy(item.value.uuid, item.value.timestamp, item.body, key)
         last = items[-1]
         after = attrs.evolve(source, offset=last.value.offset + last.span, lines=last.line + 1)
         self.sources.put(after)

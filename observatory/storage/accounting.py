@@ -18,8 +18,9 @@ from observatory.core.batch import Flag, record_key, split_key
 from observatory.core.errors import StoreError
 from observatory.core.forgetting import KeptOut
 from observatory.storage.forget import kept_out
-from observatory.storage.log import RAW
-from observatory.storage.opening import DATABASE, SCHEMA_VERSION, connect, explained, running
+from observatory.storage.migrations import SCHEMA_VERSION
+from observatory.storage.opening import DATABASE, connect, explained, running
+from observatory.storage.rows import RAW
 
 READ_PATIENCE_MS = 2000  # for the moment in which a checkpoint holds the log
 PAGE_ROWS = 512

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from observatory.core.batch import Flag, record_key, split_key
+from observatory.core.batch import GENERATION_BITS, OFFSET_BITS, Flag, record_key, source_of, split_key
 from observatory.core.conversation import Conversation, Facts, apply
 from observatory.core.copy_key import copy_key, digest
 from observatory.core.forgetting import (
@@ -105,7 +105,11 @@ def expunge(db: sqlite3.Connection, removal: Removal) -> None:
     many(f"UPDATE records SET {EMPTY} WHERE id = ?", ((key,) for key in removal.copies))
     many("DELETE FROM sources WHERE id = ?", ((file.id,) for file in removal.files))
     many("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", ((file.name, file.head) for file in removal.files))
-    _each(db, f"UPDATE copies SET source_id = {FORGOTTEN_SOURCE} WHERE source_id", [file.id for file in removal.files])
+    _each(
+        db,
+        f"UPDATE copies SET record = {FORGOTTEN_SOURCE} WHERE record >> {GENERATION_BITS + OFFSET_BITS}",
+        [file.id for file in removal.files],
+    )
     ids = [row.id for row in removal.conversations]
     for table in ("usage", "tool_calls"):
         _each(db, f"DELETE FROM {table} WHERE conversation_id", ids)
@@ -211,8 +215,8 @@ def _origins(db: sqlite3.Connection, ids: set[int]) -> set[int]:
 
 
 def _first_holder(db: sqlite3.Connection, body: bytes) -> int | None:
-    row = db.execute("SELECT source_id FROM copies WHERE copy_key = ?", (copy_key(body),)).fetchone()
-    return None if row is None else row[0]
+    row = db.execute("SELECT record FROM copies WHERE copy_key = ?", (copy_key(body),)).fetchone()
+    return None if row is None else source_of(row[0])
 
 
 def _holders(db: sqlite3.Connection, sources: Iterable[int]) -> list[str]:

@@ -13,13 +13,10 @@ from pathlib import Path
 import attrs
 
 from observatory.core.errors import StoreBusy, StoreError
+from observatory.storage.migrations import MIGRATIONS, SCHEMA_VERSION
 
 DATABASE = "observatory.db"
 LOCK = "server.json"  # held by flock while a process writes the directory; holds its pid and URL
-SCHEMA_VERSION = 2
-MIGRATIONS: dict[int, str] = {  # version → SQL that leads from it to the next one
-    1: "CREATE TABLE forgotten (path TEXT UNIQUE, head INTEGER)",
-}
 START_PATIENCE = 5.0  # seconds to wait at the start for another program's lock
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")

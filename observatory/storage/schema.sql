@@ -1,4 +1,4 @@
--- Version 2. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
+-- Version 3. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
 -- was published (trimmed by retention). A live line writes its record and its event in one transaction, the journal; what
 -- follows from records (sources, conversations, projects, usage, tool_calls, copies) are the books, written with their own events
 -- right after. sources.offset says how far the books are: records beyond it are folded in at the next start.
@@ -46,13 +46,18 @@ CREATE TABLE records (         -- every line ever read
                                         -- 32 superseded, 64 stored without its newline, 128 redacted: see
                                         -- core/batch.py, Flag
     error           TEXT,               -- why the line could not be parsed
-    codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read
-    body            BLOB NOT NULL
+    codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read, 1 = in a block
+    body            BLOB NOT NULL       -- in a block: where in it, and how long: see storage/bodies.py
 );
 
-CREATE TABLE copies (          -- which file a line was first seen in: a later file that holds it too is a fork or a resume
+CREATE TABLE blocks (          -- bodies of consecutive records, compressed together
+    id              INTEGER PRIMARY KEY, -- of the first record in it
+    data            BLOB NOT NULL        -- zstd
+);
+
+CREATE TABLE copies (          -- who holds a line: another file that holds it too is a fork or a resume
     copy_key        INTEGER PRIMARY KEY,  -- core/copy_key.py
-    source_id       INTEGER NOT NULL
+    record          INTEGER NOT NULL      -- the record that counts as the original; of an archive of version 2 its source's first
 );
 
 CREATE TABLE usage (           -- per API message and conversation, each field's maximum over the lines that carry the id

@@ -13,7 +13,8 @@ import trio
 
 from observatory.core.replies import Timing
 from observatory.storage.log import EventLog
-from observatory.storage.opening import DATABASE, SCHEMA_VERSION
+from observatory.storage.migrations import SCHEMA_VERSION
+from observatory.storage.opening import DATABASE
 from tests.faults.children import AS_NOBODY, MAIN, refused, run_python
 from tests.faults.peer import Peer
 from tests.faults.rows import scenario

@@ -2,6 +2,7 @@
 
 import pytest
 
+from observatory.core.batch import record_key
 from observatory.core.copy_key import copy_key
 from observatory.ingest import copies as module
 from observatory.ingest.copies import Copies
@@ -63,7 +64,7 @@ class Store:
     """Remembers what was asked."""
 
     def __init__(self, **holders: int) -> None:
-        self.holders = {key(uuid): source for uuid, source in holders.items()}
+        self.holders = {key(uuid): at(source) for uuid, source in holders.items()}
         self.asked = 0
 
     def first_holder(self, copy_key: int) -> int | None:
@@ -75,6 +76,10 @@ def body(uuid: str) -> bytes:
     return b'{"type":"user","uuid":"%s","message":{}}' % uuid.encode()
 
 
+def at(source: int) -> int:
+    return record_key(source, 0, 0)
+
+
 def key(uuid: str) -> int:
     found = copy_key(body(uuid))
     assert found is not None
@@ -84,25 +89,25 @@ def key(uuid: str) -> int:
 def test_fresh_lines_under_new_uuids_are_not_even_hashed() -> None:
     store = Store()
     copies = Copies(store, FRESH)
-    assert not copies.is_copy("u", FRESH, body("u"), 1)
+    assert not copies.is_copy("u", FRESH, body("u"), at(1))
     assert store.asked == 0
-    assert copies.is_copy("u", FRESH, body("u"), 2)
-    assert copies.take(FRESH) == {key("u"): 1}
+    assert copies.is_copy("u", FRESH, body("u"), at(2))
+    assert copies.take(FRESH) == {key("u"): at(1)}
     assert copies.take(FRESH) == {}
 
 
 def test_old_lines_are_looked_up_in_the_store() -> None:
     store = Store(u=7)
     copies = Copies(store, FRESH)
-    assert copies.is_copy("u", "2026-11-22T21:00:01.999Z", body("u"), 8)
-    assert not copies.is_copy("u", None, body("u"), 7)
+    assert copies.is_copy("u", "2026-11-22T21:00:01.999Z", body("u"), at(8))
+    assert not copies.is_copy("u", None, body("u"), at(7))
     assert copies.take(FRESH) == {}
 
 
 def test_what_has_no_key_is_no_copy() -> None:
     copies = Copies(Store(), FRESH)
-    assert not copies.is_copy("u", None, b"{", 1)
-    assert not copies.is_copy("u", None, b"{", 2)
+    assert not copies.is_copy("u", None, b"{", at(1))
+    assert not copies.is_copy("u", None, b"{", at(2))
 
 
 def test_memory_is_bounded_and_the_store_answers_for_what_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,12 +116,12 @@ def test_memory_is_bounded_and_the_store_answers_for_what_is_forgotten(monkeypat
     copies = Copies(store, FRESH)
     moments = ["2026-11-22T21:05:00.000Z", "2026-11-22T21:06:00.000Z"]
     for number in range(12):
-        copies.is_copy(f"u{number}", FRESH, body(f"u{number}"), 1)
+        copies.is_copy(f"u{number}", FRESH, body(f"u{number}"), at(1))
         if number % 6 == 5:
             store.holders |= copies.take(moments[number // 6])
     assert copies.covered_from == moments[0]  # when the first of those that are remembered was met
     asked = store.asked
-    assert not copies.is_copy("u20", moments[0], body("u20"), 2)
+    assert not copies.is_copy("u20", moments[0], body("u20"), at(2))
     assert store.asked == asked
-    assert copies.is_copy("u0", FRESH, body("u0"), 2)
-    assert copies.is_copy("u10", FRESH, body("u10"), 2)
+    assert copies.is_copy("u0", FRESH, body("u0"), at(2))
+    assert copies.is_copy("u10", FRESH, body("u10"), at(2))

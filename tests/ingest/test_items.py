@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from observatory.core.batch import FileState, Flag, SourceRow, StoredRecord
+from observatory.core.batch import FileState, Flag, SourceRow, StoredRecord, source_of
 from observatory.core.lines import BOM, split
 from observatory.core.transcript import Malformed, Record
 from observatory.ingest.generations import NOTHING_KNOWN, Known
@@ -14,7 +14,7 @@ from tests.ingest.stage import prompt, reply
 SOURCE = SourceRow(3, "/p/a.jsonl", "/p", FileState(1, 2, 3, 4, 5), generation=2, lines=10)
 
 
-def never(uuid: str, stamp: str | None, body: bytes, source_id: int) -> bool:
+def never(uuid: str, stamp: str | None, body: bytes, record: int) -> bool:
     return False
 
 
@@ -55,7 +55,7 @@ def test_flags_say_what_a_line_is() -> None:
     data = b"\n".join([prompt(1), prompt(2, isMeta=True), prompt(3, isSidechain=True), prompt(4)]) + b"\n"
     known = Known()
     known.add(prompt(4), 1)
-    found = items(data, source, known, lambda uuid, stamp, body, source_id: (uuid, source_id) == ("u3", 3))
+    found = items(data, source, known, lambda uuid, stamp, body, record: (uuid, source_of(record)) == ("u3", 3))
     assert [item.flags for item in found] == [Flag.BACKFILL, Flag.META, Flag.SIDECHAIN | Flag.COPY, Flag.KNOWN]
     assert [item.live for item in found] == [False, True, False, False]
 

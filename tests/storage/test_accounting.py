@@ -13,7 +13,8 @@ from observatory.core.errors import StoreError
 from observatory.storage import accounting
 from observatory.storage.accounting import body, reading
 from observatory.storage.log import EventLog
-from observatory.storage.opening import SCHEMA_VERSION, DirectoryLock
+from observatory.storage.migrations import SCHEMA_VERSION
+from observatory.storage.opening import DirectoryLock
 
 STATE = FileState(1, 2, 3, 4, 5)
 

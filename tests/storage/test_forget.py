@@ -8,7 +8,16 @@ import attrs
 import orjson
 import pytest
 
-from observatory.core.batch import Batch, ConversationUsage, FileState, Flag, RecordRow, SourceRow, ToolCallRow
+from observatory.core.batch import (
+    Batch,
+    ConversationUsage,
+    FileState,
+    Flag,
+    RecordRow,
+    SourceRow,
+    ToolCallRow,
+    record_key,
+)
 from observatory.core.conversation import Conversation
 from observatory.core.copy_key import copy_key, digest
 from observatory.core.errors import StoreError
@@ -53,7 +62,7 @@ def add(log: EventLog, source: int, key: str, *bodies: bytes, parent: str | None
         batch.records.append(RecordRow(*place, "user", "prompt", "u", None, AT, flags, None, data))
         key_of = copy_key(data)
         assert key_of is not None
-        batch.copies[key_of] = source
+        batch.copies[key_of] = record_key(source, 0, offset)
         if not flags:
             batch.drafts.append(Draft("message_added", {"conversation_id": key, "text": data.decode()}, carried))
         offset += len(data) + 1

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from observatory.core.batch import record_key
 from observatory.core.errors import StoreError
 from observatory.storage import opening
 from observatory.storage.log import EventLog
+from observatory.storage.migrations import SCHEMA_VERSION
 from observatory.storage.opening import (
     DATABASE,
-    SCHEMA_VERSION,
     AlreadyServed,
     DirectoryLock,
     Running,
@@ -119,12 +120,18 @@ def test_a_migration_leads_from_one_version_to_the_next(tmp_path: Path, monkeypa
     log.close()
 
 
-def test_a_database_of_version_1_becomes_what_a_new_one_is(tmp_path: Path) -> None:
-    EventLog(tmp_path, "b").close()
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_database_of_an_older_version_becomes_what_a_new_one_is(tmp_path: Path, version: int) -> None:
     with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as db:
-        db.execute("DROP TABLE forgotten")
-        db.execute("PRAGMA user_version=1")
-    EventLog(tmp_path, "b").close()
+        db.executescript(Path(__file__).with_name("schema_2.sql").read_text())
+        db.execute("INSERT INTO meta VALUES ('machine_id', 'm')")
+        db.execute("INSERT INTO copies VALUES (5, 3)")
+        if version == 1:
+            db.execute("DROP TABLE forgotten")
+        db.execute(f"PRAGMA user_version={version}")
+    log = EventLog(tmp_path, "b")
+    assert log.first_holder(5) == record_key(3, 0, 0)
+    log.close()
     (tmp_path / "new").mkdir()
     EventLog(tmp_path / "new", "b").close()
     columns = []

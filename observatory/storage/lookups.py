@@ -1,0 +1,142 @@
+"""Lookups: what the ingest asks the archive for, by key, on the writing connection."""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from observatory.core.batch import (
+    GENERATION_BITS,
+    OFFSET_BITS,
+    ConversationUsage,
+    FileState,
+    Flag,
+    SourceRow,
+    StoredLine,
+    StoredRecord,
+    record_key,
+    split_key,
+)
+from observatory.core.conversation import Conversation
+from observatory.core.project import Project
+from observatory.core.usage import Usage
+from observatory.storage.rows import SOURCE_COLUMNS, key_range
+
+
+class Lookups:
+    """Reads through the writer's connection, so that it sees what was committed a moment ago."""
+
+    _db: sqlite3.Connection
+
+    def sources(self) -> list[SourceRow]:
+        """Every file known, without order."""
+        rows = self._db.execute(f"SELECT {SOURCE_COLUMNS} FROM sources")
+        return [_source(*row) for row in rows]
+
+    def scanned_roots(self) -> dict[str, int]:
+        """Roots whose first scan is complete, with the time of it in ms."""
+        return dict(self._db.execute("SELECT path, first_scan_at FROM roots").fetchall())
+
+    def conversation(self, conversation_id: str) -> Conversation | None:
+        """A conversation's row."""
+        row = self._one("SELECT body FROM conversations WHERE id = ?", conversation_id)
+        return None if row is None else msgspec.json.decode(row[0], type=Conversation)
+
+    def project(self, project_id: str) -> Project | None:
+        """A project's row."""
+        row = self._one("SELECT body FROM projects WHERE id = ?", project_id)
+        return None if row is None else msgspec.json.decode(row[0], type=Project)
+
+    def project_at(self, path: str) -> Project | None:
+        """The project with this working directory."""
+        row = self._one("SELECT body FROM projects WHERE path = ?", path)
+        return None if row is None else msgspec.json.decode(row[0], type=Project)
+
+    def project_in(self, slug: str) -> Project | None:
+        """The project whose folder this is, the one active last if there are several."""
+        row = self._one("SELECT body FROM projects WHERE slug = ? ORDER BY last_activity DESC", slug)
+        return None if row is None else msgspec.json.decode(row[0], type=Project)
+
+    def project_ids(self) -> set[str]:
+        """Every project."""
+        return {key for (key,) in self._db.execute("SELECT id FROM projects")}
+
+    def message_ids(self) -> Iterator[str]:
+        """Every API message that was counted."""
+        return (key for (key,) in self._db.execute("SELECT DISTINCT message_id FROM usage"))
+
+    def usage(self, message_id: str) -> dict[str, ConversationUsage]:
+        """What an API message counts, by conversation."""
+        rows = self._db.execute("SELECT * FROM usage WHERE message_id = ?", (message_id,))
+        return {row[1]: ConversationUsage(bool(row[2]), Usage(*row[3:])) for row in rows}
+
+    def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool:
+        """Whether the conversation made this call already."""
+        query = "SELECT 1 FROM tool_calls WHERE conversation_id = ? AND tool_use_id = ?"
+        return self._one(query, conversation_id, tool_use_id) is not None
+
+    def first_holder(self, copy_key: int) -> int | None:
+        """The record that counts as the original of the lines with this copy key."""
+        row = self._one("SELECT record FROM copies WHERE copy_key = ?", copy_key)
+        return None if row is None else row[0]
+
+    def waiting(self, source_id: int) -> list[StoredRecord]:
+        """A source's records that wait for it to be recognised, in order."""
+        where = "id >= ? AND id < ? AND conversation_id IS NULL"
+        return self._records(where, *key_range(source_id))
+
+    def behind(self) -> set[int]:
+        """Sources whose books lack records: a process ended between the two."""
+        place = f"(s.id << {GENERATION_BITS} | s.generation)"
+        rows = self._db.execute(
+            "SELECT s.id FROM sources AS s WHERE EXISTS (SELECT 1 FROM records AS r"
+            f" WHERE r.id >= ({place} << {OFFSET_BITS}) + s.offset AND r.id < ({place} + 1) << {OFFSET_BITS}"
+            f" AND NOT r.flags & {Flag.TAIL})"
+        )
+        return {source for (source,) in rows}
+
+    def ahead(self, source: SourceRow) -> list[StoredRecord]:
+        """A source's records that are not in the books yet, in order: a process ended between the two."""
+        first = record_key(source.id, source.generation, source.offset)
+        last = record_key(source.id, source.generation + 1, 0)
+        return self._records(f"id >= ? AND id < ? AND NOT flags & {Flag.TAIL}", first, last)
+
+    def _records(self, where: str, *values: int) -> list[StoredRecord]:
+        query = f"SELECT id, span, line, flags, body FROM records WHERE {where} ORDER BY id"
+        return [StoredRecord(split_key(key)[2], *rest) for key, *rest in self._db.execute(query, values)]
+
+    def lines(self, source_id: int) -> Iterator[tuple[int, int, bytes]]:
+        """Key, flags and body of all records of a source, generation after generation."""
+        yield from self._db.execute(
+            "SELECT id, flags, body FROM records WHERE id >= ? AND id < ? ORDER BY id", key_range(source_id)
+        )
+
+    def marks(self, source: SourceRow, size: int) -> list[StoredLine]:
+        """The first and the last record that reading has passed in this generation, with `size` bytes of each end."""
+        between = (record_key(source.id, source.generation, 0), record_key(source.id, source.generation, source.offset))
+        query = (
+            "SELECT id, flags, length, length(body), substr(body, 1, ?), substr(body, -?)"
+            f" FROM records WHERE id >= ? AND id < ? AND NOT flags & {Flag.REDACTED} AND length(body) > 0"
+            " ORDER BY id {} LIMIT 1"
+        )
+        rows = (self._db.execute(query.format(order), (size, size, *between)).fetchone() for order in ("ASC", "DESC"))
+        return [StoredLine(*row) for row in rows if row is not None]
+
+    def tail(self, source: SourceRow) -> bytes | None:
+        """The record that was stored without its newline, where reading goes on; None if there is none."""
+        key = record_key(source.id, source.generation, source.offset)
+        row = self._one(f"SELECT body FROM records WHERE id = ? AND flags & {Flag.TAIL}", key)
+        return None if row is None else row[0]
+
+    def _one(self, query: str, *values: str | int) -> tuple[Any, ...] | None:
+        row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
+        return row
+
+
+def _source(source_id: int, path: str, root: str, *rest: Any) -> SourceRow:  # noqa: ANN401 - a row of the database
+    generation, offset, backfill_until, lines, conversation_id, missing = rest[5:]
+    state = FileState(*rest[:5])
+    return SourceRow(
+        source_id, path, root, state, generation, offset, backfill_until, lines, conversation_id, bool(missing)
+    )

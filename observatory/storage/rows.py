@@ -1,0 +1,89 @@
+"""A batch's rows into the tables: the statements, and the values in their order."""
+
+import sqlite3
+from typing import Any
+
+import attrs
+import msgspec
+
+from observatory.core.batch import Batch, RecordRow, SourceRow, record_key
+
+RAW = 0  # codec of a body stored as it was read
+
+_INSERT_RECORD = (
+    "INSERT OR IGNORE INTO records (id, length, span, line, conversation_id, type, kind, uuid, message_id, timestamp,"
+    f" flags, error, body, codec) VALUES ({', '.join('?' * 14)})"
+)
+SOURCE_COLUMNS = (
+    "id, path, root, dev, ino, size, mtime_ns, ctime_ns,"
+    " generation, offset, backfill_until, lines, conversation_id, missing"
+)
+_CHANGING = SOURCE_COLUMNS.split(", ")[1:]
+# Upserts, not replacements: an index whose columns did not change is not touched.
+_UPSERT_SOURCE = (
+    f"INSERT INTO sources ({SOURCE_COLUMNS}) VALUES ({', '.join('?' * 14)}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in _CHANGING)
+)
+_UPSERT_CONVERSATION = (
+    "INSERT INTO conversations (id, project_id, updated_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+    " SET project_id = excluded.project_id, updated_at = excluded.updated_at, body = excluded.body"
+)
+_UPSERT_PROJECT = (
+    "INSERT INTO projects (id, path, slug, last_activity, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
+    " SET path = excluded.path, slug = excluded.slug, last_activity = excluded.last_activity, body = excluded.body"
+)
+
+
+def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
+    """Put a batch's rows into their tables, in the caller's transaction."""
+    many = db.executemany
+    if batch.withdrawn:
+        many("DELETE FROM records WHERE id = ?", ((key,) for key in batch.withdrawn))
+    if batch.records:
+        many(_INSERT_RECORD, map(_record_values, batch.records))
+    if batch.flagged:
+        values = ((more, less, key) for key, more, less in batch.flagged)
+        many("UPDATE records SET flags = (flags | ?) & ~? WHERE id = ?", values)
+    if batch.renamed:  # first out of each other's way: paths are unique
+        many("UPDATE sources SET path = path || '#' || id WHERE id = ?", ((source,) for source in batch.renamed))
+    if batch.sources:
+        many(_UPSERT_SOURCE, map(_source_values, batch.sources.values()))
+    if batch.adopted:
+        adopt = "UPDATE records SET conversation_id = ? WHERE id >= ? AND id < ? AND conversation_id IS NULL"
+        many(adopt, ((conversation, *key_range(source)) for source, conversation in batch.adopted))
+    encode_row = msgspec.json.encode
+    if batch.conversations:
+        rows = [(c.id, c.project_id, c.updated_at, encode_row(c)) for c in batch.conversations.values()]
+        many(_UPSERT_CONVERSATION, rows)
+    if batch.projects:
+        projects = [(p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()]
+        many(_UPSERT_PROJECT, projects)
+    if batch.usage:
+        usage = ((*key, int(row.replied), *attrs.astuple(row.usage)) for key, row in batch.usage.items())
+        many("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", usage)
+    if batch.tool_calls:
+        calls = ((t.conversation_id, t.tool_use_id, t.name, t.record) for t in batch.tool_calls.values())
+        many("INSERT OR IGNORE INTO tool_calls VALUES (?, ?, ?, ?)", calls)
+    if batch.copies:
+        many("INSERT OR IGNORE INTO copies VALUES (?, ?)", batch.copies.items())
+    if batch.scanned_roots:
+        many("INSERT OR IGNORE INTO roots VALUES (?, ?)", ((root, now_ms) for root in batch.scanned_roots))
+
+
+def key_range(source_id: int) -> tuple[int, int]:
+    """The keys of a source's records: from, and up to but not including."""
+    return record_key(source_id, 0, 0), record_key(source_id + 1, 0, 0)
+
+
+def _record_values(row: RecordRow) -> tuple[Any, ...]:
+    return (
+        row.key, row.length, row.span, row.line, row.conversation_id, row.type, row.kind, row.uuid, row.message_id,
+        row.timestamp, row.flags, row.error, row.body, RAW,
+    )  # fmt: skip
+
+
+def _source_values(row: SourceRow) -> tuple[Any, ...]:
+    return (
+        row.id, row.path, row.root, *attrs.astuple(row.state), row.generation, row.offset, row.backfill_until,
+        row.lines, row.conversation_id, int(row.missing),
+    )  # fmt: skip

@@ -1,0 +1,106 @@
+-- Version 2. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
+-- was published (trimmed by retention). A live line writes its record and its event in one transaction, the journal; what
+-- follows from records (sources, conversations, projects, usage, tool_calls, copies) are the books, written with their own events
+-- right after. sources.offset says how far the books are: records beyond it are folded in at the next start.
+-- Every index on records or events costs each line a page in the WAL before it is published: it must earn its keep.
+
+CREATE TABLE meta (            -- machine_id, epoch, epoch_start, boot_id, clean
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE roots (           -- a root is here once its first scan is complete: what it held then is backfill
+    path            TEXT PRIMARY KEY,
+    first_scan_at   INTEGER NOT NULL  -- ms
+) WITHOUT ROWID;
+
+CREATE TABLE sources (         -- one transcript file
+    id              INTEGER PRIMARY KEY,
+    path            TEXT NOT NULL UNIQUE,
+    root            TEXT NOT NULL,
+    dev             INTEGER NOT NULL,   -- dev … ctime_ns: the file as last seen by stat
+    ino             INTEGER NOT NULL,
+    size            INTEGER NOT NULL,   -- -1: its end was not reached yet
+    mtime_ns        INTEGER NOT NULL,
+    ctime_ns        INTEGER NOT NULL,
+    generation      INTEGER NOT NULL,   -- +1 when the content was replaced or rewritten
+    offset          INTEGER NOT NULL,   -- bytes consumed and in the books: always just past a newline
+    backfill_until  INTEGER NOT NULL,   -- bytes before this were there at the root's first scan: archived, not published
+    lines           INTEGER NOT NULL,   -- records so far, the next sequence_number
+    conversation_id TEXT,               -- NULL until the file is recognised as Claude Code's
+    missing         INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE records (         -- every line ever read
+    id              INTEGER PRIMARY KEY, -- source id, generation and offset in one number: see core/batch.py, record_key
+    length          INTEGER NOT NULL,   -- bytes without the newline
+    span            INTEGER NOT NULL,   -- bytes to the start of the next line
+    line            INTEGER NOT NULL,   -- sequence_number, order in the file
+    conversation_id TEXT,
+    type            TEXT NOT NULL,      -- verbatim; '' when absent
+    kind            TEXT NOT NULL,
+    uuid            TEXT,               -- not unique: forks repeat it
+    message_id      TEXT,
+    timestamp       TEXT,               -- the transcript's own
+    flags           INTEGER NOT NULL,   -- 1 copy, 2 known from an earlier generation, 4 sidechain, 8 meta, 16 backfill,
+                                        -- 32 superseded, 64 stored without its newline, 128 redacted: see
+                                        -- core/batch.py, Flag
+    error           TEXT,               -- why the line could not be parsed
+    codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read
+    body            BLOB NOT NULL
+);
+
+CREATE TABLE copies (          -- which file a line was first seen in: a later file that holds it too is a fork or a resume
+    copy_key        INTEGER PRIMARY KEY,  -- core/copy_key.py
+    source_id       INTEGER NOT NULL
+);
+
+CREATE TABLE usage (           -- per API message and conversation, each field's maximum over the lines that carry the id
+    message_id      TEXT NOT NULL,
+    conversation_id TEXT NOT NULL,
+    replied         INTEGER NOT NULL,   -- 1 when an assistant line of this conversation carried the id
+    input_tokens    INTEGER NOT NULL,
+    output_tokens   INTEGER NOT NULL,
+    cache_creation_input_tokens INTEGER NOT NULL,
+    cache_read_input_tokens     INTEGER NOT NULL,
+    PRIMARY KEY (message_id, conversation_id)
+) WITHOUT ROWID;
+
+CREATE TABLE tool_calls (
+    conversation_id TEXT NOT NULL,
+    tool_use_id     TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    record          TEXT NOT NULL,      -- the record's public id
+    PRIMARY KEY (conversation_id, tool_use_id)
+) WITHOUT ROWID;
+
+CREATE TABLE projects (
+    id              TEXT PRIMARY KEY,
+    path            TEXT NOT NULL,
+    slug            TEXT NOT NULL,
+    last_activity   TEXT NOT NULL,
+    body            TEXT NOT NULL       -- the whole row as JSON
+) WITHOUT ROWID;
+CREATE INDEX projects_by_path ON projects(path);
+CREATE INDEX projects_by_slug ON projects(slug);
+
+CREATE TABLE conversations (
+    id              TEXT PRIMARY KEY,
+    project_id      TEXT NOT NULL,
+    updated_at      TEXT NOT NULL,
+    body            TEXT NOT NULL       -- the whole row as JSON
+) WITHOUT ROWID;
+CREATE INDEX conversations_by_project ON conversations(project_id);
+
+CREATE TABLE events (
+    seq             INTEGER PRIMARY KEY,
+    at              INTEGER NOT NULL,   -- commit time, ms
+    topics          TEXT NOT NULL,      -- joined by one space
+    total           INTEGER NOT NULL,   -- payload bytes of the log up to and with this event: sizes without a scan
+    payload         BLOB NOT NULL       -- the exact text every client gets
+);
+
+CREATE TABLE forgotten (       -- files that are not read again; their copy keys stay in copies, under source 0
+    path            TEXT UNIQUE,        -- NULL when another file had taken the name
+    head            INTEGER             -- digest of the first record, which tells the file under another name
+);
