@@ -9,14 +9,14 @@ import structlog
 
 from observatory.core import identity, topics
 from observatory.core.batch import Batch, Flag, SourceRow
-from observatory.core.conversation import Conversation, Facts, apply, changes, is_reply
+from observatory.core.conversation import Conversation, changes
 from observatory.core.decode import valid
 from observatory.core.events import Draft
 from observatory.core.project import Project, update
 from observatory.core.replies import rfc3339
-from observatory.core.transcript import Record
 from observatory.ingest.copies import Copies
-from observatory.ingest.items import Item, public_id
+from observatory.ingest.folding import blank, count, first_cwd, fold
+from observatory.ingest.items import Item
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.projects import Moments, project_for, upgrade
 
@@ -58,19 +58,17 @@ class Books:
 
     def open(self, source: SourceRow, items: list[Item], now: str) -> Conversation:
         """A new conversation for a file, in its project."""
-        records = [item.value for item in items if isinstance(item.value, Record)]
-        inline = next((r.session_id for r in records if r.session_id), None)
-        cwd = next((r.cwd for r in records if r.cwd), None)
+        return self.enter(source, blank(source, items, self._taken), first_cwd(items), now)
+
+    def enter(self, source: SourceRow, conversation: Conversation, cwd: str | None, now: str) -> Conversation:
+        """Put a new conversation into its project. cwd: the first of the lines that tell what its file is."""
         location = identity.locate(source.path, source.root)
-        own_id = identity.conversation_id(location, inline, self._taken, source.path)
-        parent = identity.parent_id(location, inline)
-        at = rfc3339(source.state.mtime_ns // 1_000_000)
-        project = project_for(self.ledger, self.machine_id, location, source.root, parent, cwd, Moments(now, at))
+        at = Moments(now, conversation.created_at)
+        project = project_for(self.ledger, self.machine_id, location, source.root, conversation.parent_id, cwd, at)
         self.ledger.put_project(
             attrs.evolve(project, conversation_count=project.conversation_count + 1, updated_at=now)
         )
-        session = identity.session_id(location, inline)
-        opened = Conversation(own_id, project.id, session, source.path, at, at, location.agent_id, parent)
+        opened = attrs.evolve(conversation, project_id=project.id)
         self.ledger.put_conversation(opened)
         return opened
 
@@ -89,9 +87,7 @@ class Books:
 
     def count(self, conversation_id: str, items: list[Item]) -> None:
         """Work out what the items' usage adds."""
-        for item in items:
-            if isinstance(item.value, Record) and item.value.usage and not item.flags & Flag.KNOWN:
-                item.growth, item.own_growth = self.ledger.grow(conversation_id, item.value)
+        count(self.ledger, conversation_id, items)
 
     def close(self, batch: Batch, now: str, history_done: bool) -> None:
         """Fold in what is pending, and put rows and events into the batch: first what is new, last what changed.
@@ -135,9 +131,7 @@ class Books:
         folded = conversation
         if entry.renamed:
             folded = attrs.evolve(folded, file_path=source.path)
-        for item in entry.items:
-            if isinstance(item.value, Record) and not item.flags & Flag.KNOWN:
-                folded = self._applied(folded, source, item, item.value, now)
+        folded = fold(self.ledger, folded, source, entry.items, now)
         self.ledger.put_conversation(folded)
         project = self.ledger.project(folded.project_id)
         if project is not None and folded.updated_at > project.last_activity:
@@ -149,27 +143,6 @@ class Books:
             live_projects.add(folded.project_id)
         if any(item.flags & Flag.BACKFILL for item in entry.items):
             self.unannounced.add(folded.project_id)
-
-    def _applied(
-        self, conversation: Conversation, source: SourceRow, item: Item, record: Record, now: str
-    ) -> Conversation:
-        try:
-            return self._apply(conversation, source, item, record, now)
-        except Exception:  # a defect of ours costs the row this one record's effect; the next start would meet it again
-            log.exception("line.failed", path=source.path, offset=record.offset, length=record.length)
-            return conversation
-
-    def _apply(
-        self, conversation: Conversation, source: SourceRow, item: Item, record: Record, now: str
-    ) -> Conversation:
-        message_id = record.message.message_id if record.message is not None else None
-        facts = Facts(
-            new_message_id=is_reply(record) and self.ledger.reply(conversation.id, message_id),
-            new_tool_ids=self.ledger.tool_calls(conversation.id, record, public_id(source, record.offset)),
-            growth=item.own_growth,
-            at=now if item.live else None,
-        )
-        return apply(conversation, record, facts)
 
     # -- events --------------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from observatory.core.batch import Batch, Flag
 from observatory.core.conversation import Conversation
 from observatory.core.events import Draft
 from observatory.core.replies import rfc3339
-from observatory.core.transcript import Record
 from observatory.ingest.books import Books, Entry
+from observatory.ingest.folding import first_cwd, proof
 from observatory.ingest.items import Item, public_id, row_of, stored_item
 from observatory.ingest.ports import Archive
 from observatory.ingest.sources import Sources
@@ -41,7 +41,7 @@ class Journal:
             batch.adopted.append((entry.source.id, key))
             entry.items = [*adopted, *entry.items]
         if conversation is not None:
-            if conversation.cwd is None and (cwd := _first_cwd(entry.items)):
+            if conversation.cwd is None and (cwd := first_cwd(entry.items)):
                 conversation = self.books.settle_project(conversation, cwd, rfc3339(now_ms))
                 together = True
             self.books.count(conversation.id, entry.items)
@@ -56,12 +56,12 @@ class Journal:
             return self.books.ledger.conversation(source.conversation_id), []
         if not entry.items:
             return None, []
-        proof = next((n for n, item in enumerate(entry.items) if _proves(item)), None)
-        if proof is None:
+        proven = proof(entry.items)
+        if proven is None:
             return None, []  # nor did any of those that wait
         waiting = [stored_item(record) for record in self.archive.waiting(source.id)] if source.lines else []
         # Only what comes before the proof counts, and the proof: what a file is must not hang on how it grew.
-        conversation = self.books.open(source, [*waiting, *entry.items[: proof + 1]], rfc3339(now_ms))
+        conversation = self.books.open(source, [*waiting, *entry.items[: proven + 1]], rfc3339(now_ms))
         entry.source = attrs.evolve(source, conversation_id=conversation.id)
         self.sources.put(entry.source)
         return conversation, waiting
@@ -84,12 +84,3 @@ class Journal:
             if item.flags & Flag.REDACTED:
                 data["record"]["redacted"] = True
             batch.drafts.append(Draft("message_added", data, topics))
-
-
-def _proves(item: Item) -> bool:
-    """Whether a line proves that its file is Claude Code's."""
-    return isinstance(item.value, Record) and item.value.recognised
-
-
-def _first_cwd(items: list[Item]) -> str | None:
-    return next((item.value.cwd for item in items if isinstance(item.value, Record) and item.value.cwd), None)

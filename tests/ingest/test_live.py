@@ -100,7 +100,7 @@ async def test_lines_that_cannot_be_parsed_are_published_with_their_error(stage:
         ]  # fmt: skip
 
 
-@pytest.mark.parametrize("where", ["items.parse", "books.apply"])
+@pytest.mark.parametrize("where", ["items.parse", "folding.apply"])
 async def test_a_defect_of_ours_costs_one_line_its_meaning_and_not_the_server_its_life(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
