@@ -30,6 +30,7 @@ from observatory.core.redact import redact as redacted
 from observatory.core.replies import rfc3339
 from observatory.core.topics import EVERYONE, members
 from observatory.ingest.actor import Ingest
+from observatory.ingest.bulk import Workers
 from observatory.ingest.carried import Journey
 from observatory.storage import errands
 from observatory.storage.committer import Committer
@@ -77,6 +78,7 @@ class FileMonitor:
         redact: bool = False,
         redact_stored: bool = False,
         lock: DirectoryLock | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.roots = tuple(os.path.abspath(Path(root).expanduser()) for root in roots)
         self.data_dir = Path(data_dir).expanduser().absolute()
@@ -87,6 +89,7 @@ class FileMonitor:
         self._leaving = redacted if redact else None
         self._stored = redacted if redact_stored else None
         self._given_lock = lock
+        self._workers = workers or Workers()
         self._started = time.time()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -122,7 +125,7 @@ class FileMonitor:
         head = event_log.position.head
         self.router = Router(EVERYONE, head, ROUTER_INBOX, time.monotonic_ns, self.on_written, members, facts_of_frame)
         self.commits = Committer(event_log, self._retention, now_ms, self._leaving)
-        self._ingest = Ingest(event_log, self.commits, self.router, now_ms, self._excluded, self._stored)
+        self._ingest = Ingest(event_log, self.commits, self.router, now_ms, self._excluded, self._stored, self._workers)
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
 
     def _wanted(self, path: str) -> bool:

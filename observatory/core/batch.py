@@ -1,5 +1,7 @@
 """What one transaction of the log holds: rows and event drafts, decided before anything is written."""
 
+from typing import Any
+
 import attrs
 
 from observatory.core.conversation import Conversation
@@ -38,6 +40,7 @@ class Flag:
     BACKFILL = 16
     SUPERSEDED = 32  # of an earlier generation, and not in the file any more; kept all the same
     TAIL = 64  # the end of a file at rest, whole but without its newline: reading goes on before it
+    FOREIGN = 256  # its line names another session than its file's: a fork's copy that kept its origin's id
     REDACTED = 128  # keys and tokens were replaced before it was stored: the body is shorter or longer than the line
 
 
@@ -96,6 +99,14 @@ class RecordRow:
         """The record's key in the archive."""
         return record_key(self.source_id, self.generation, self.offset)
 
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """As the archive stores it: the key, then the columns in this order, the codec (0: as read) last."""
+        return (
+            self.key, self.length, self.span, self.line, self.conversation_id, self.type, self.kind, self.uuid,
+            self.message_id, self.timestamp, self.flags, self.error, self.body, 0,
+        )  # fmt: skip
+
 
 @attrs.frozen
 class StoredLine:
@@ -145,6 +156,7 @@ class Batch:
 
     sources: dict[int, SourceRow] = attrs.field(factory=dict)
     records: list[RecordRow] = attrs.field(factory=list)
+    rows: list[tuple[Any, ...]] = attrs.field(factory=list)  # further records, as RecordRow.values
     adopted: list[tuple[int, str]] = attrs.field(factory=list)  # (source id, conversation id) of waiting records
     flagged: list[tuple[int, int, int]] = attrs.field(factory=list)  # (record key, flags to set, flags to take away)
     withdrawn: list[int] = attrs.field(factory=list)  # keys of records that another one takes the place of
@@ -154,5 +166,6 @@ class Batch:
     usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)  # by message and conversation id
     tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
     copies: dict[int, int] = attrs.field(factory=dict)  # copy key → key of the record that counts as the original
+    originals: dict[int, int] = attrs.field(factory=dict)  # the same, where another record counted as the original
     scanned_roots: list[str] = attrs.field(factory=list)
     drafts: list[Draft] = attrs.field(factory=list)

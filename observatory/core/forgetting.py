@@ -143,6 +143,11 @@ class KeptOut:
             self.paths |= set() if file.name is None else {file.name}
             self.heads |= set() if file.head is None else {file.head}
 
+    @property
+    def anything(self) -> bool:
+        """Whether something was forgotten."""
+        return bool(self.paths or self.heads)
+
     def holds(self, path: str) -> bool:
         """Whether a path is excluded, a forgotten file's, or in the folder of its sub-agents."""
         if self.excluded(path) or path in self.paths:

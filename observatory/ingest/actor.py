@@ -28,12 +28,16 @@ from observatory.core.ports import Commits
 from observatory.core.replies import rfc3339, status_at_once
 from observatory.ingest.agenda import Agenda
 from observatory.ingest.books import Books
+from observatory.ingest.bulk import NO_WORKERS, Bulk, Workers
+from observatory.ingest.bulk_file import Declined, Piece
 from observatory.ingest.carried import Carried
 from observatory.ingest.copies import MARGIN_MS, Copies
 from observatory.ingest.forgetting import Forgetting
 from observatory.ingest.health import Health
 from observatory.ingest.journal import Journal
 from observatory.ingest.ledger import Ledger
+from observatory.ingest.merge import Merge
+from observatory.ingest.originals import Originals
 from observatory.ingest.ports import Archive
 from observatory.ingest.reader import Reader
 from observatory.ingest.sources import Sources
@@ -60,6 +64,7 @@ class Ingest:
         wall_ms: Callable[[], int],
         excluded: Callable[[str], bool] = lambda path: False,
         redact: Callable[[bytes], bytes] | None = None,
+        workers: Workers = NO_WORKERS,
     ) -> None:
         self._committer = committer
         self._router = router
@@ -76,8 +81,11 @@ class Ingest:
         roots, kept_out = archive.scanned_roots(), attrs.evolve(archive.kept_out(), excluded=excluded)
         self._sources = Sources(archive.new_source_id, wall_ms() * 1_000_000, known, roots, kept_out)
         self._reader = Reader(archive, self._books, self._sources, trio.current_time, redact)
-        self._journal = Journal(archive, self._books, self._sources)
+        originals = Originals(archive, self._sources, copies)
+        self._journal = Journal(archive, self._books, self._sources, originals)
+        self._merge = Merge(self._books, self._reader, self._sources, originals)
         self._agenda = Agenda()
+        self._bulk = Bulk(workers, partial(self.send, ()), redact)
         self._forgetting = Forgetting(committer, router, self._books, self._reader, self._agenda)
         self._idle = False  # `run` waits for hints, and nothing else is to be done
         self._carried: Carried | None = None  # journalled at once, but not committed or published yet
@@ -113,6 +121,11 @@ class Ingest:
 
     async def run(self) -> None:
         """Follow the files until cancelled. Raises StoreError when the store is lost for good."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._bulk.run)
+            await self._follow()
+
+    async def _follow(self) -> None:
         try:
             await self._catch_up()
             while True:
@@ -127,7 +140,7 @@ class Ingest:
             self._leave_in_order()
 
     async def _wait_for_work(self) -> None:
-        if self._carried or self._agenda.hot or self._agenda.cold or self._health.news:
+        if self._carried or self._agenda.hot or self._agenda.cold or self._health.news or self._bulk.ready:
             await trio.lowlevel.checkpoint()
             return
         self._idle = True
@@ -155,7 +168,7 @@ class Ingest:
         return {
             "sources": len(self._sources.by_path),
             "sources_waiting": len(self._agenda.hot),
-            "history_waiting": len(self._agenda.cold),
+            "history_waiting": len(self._agenda.cold) + self._bulk.waiting,
             "unreadable_files": len(self._reader.unreadable),
             "unrecognised_files": sum(
                 source.conversation_id is None and source.lines > 0 for source in self._sources.by_path.values()
@@ -215,7 +228,8 @@ class Ingest:
             if source.root == scan.root and not source.missing and source.path not in here:
                 agenda.hint(source.path, now_ns)
         await self._store_scan(scan, new)
-        agenda.cold.extend((source.state.mtime_ns, source.path) for source in new)
+        if self._sources.kept_out.anything or not self._bulk.offer(new, self._sources.started_ns):
+            agenda.cold.extend((source.state.mtime_ns, source.path) for source in new)
         agenda.cold.sort()
         log.info("root.scanned", root=scan.root, files=len(scan.files), new=len(new), first=first_scan)
 
@@ -280,6 +294,8 @@ class Ingest:
         if agenda.hot:
             carried.detected_ns = next(iter(agenda.hot.values()))
             carried.together = self._read_live(carried.batch)
+        elif (piece := self._bulk.take_nowait()) is not None:
+            carried.together = self._merge_piece(carried, piece)
         elif agenda.cold:
             carried.together = self._read_history(carried.batch)
         if self._reader.look_again:
@@ -290,7 +306,7 @@ class Ingest:
     def _books_are_due(self) -> bool:
         pending, now = len(self._books.pending), trio.current_time()
         if not pending:
-            return bool(self._books.unannounced) and not self._agenda.cold
+            return bool(self._books.unannounced) and not self._agenda.cold and not self._bulk.waiting
         if self._books_due is None:
             self._books_due = now + BOOKS_DELAY
         return pending >= PENDING_ENTRIES or (now >= self._books_due and not self._agenda.hot)
@@ -304,6 +320,8 @@ class Ingest:
             paths.sort(key=self._sources.by_path.__contains__)
         for path in paths:
             hinted_ns = hot.pop(path)
+            if self._bulk.hold_back(path):
+                continue
             entry, more = self._reader.read(path)
             if more:
                 hot[path] = hinted_ns  # again, behind the others
@@ -325,14 +343,30 @@ class Ingest:
                 self._agenda.hint(path, time.monotonic_ns())
         return entry is not None and self._journal.journal(batch, entry, self._wall_ms())
 
+    def _merge_piece(self, carried: Carried, piece: Piece | Declined) -> bool:
+        """What a worker read; the reader goes on where it does not fit, or stopped. Returns whether rows are in."""
+        path = piece.path if isinstance(piece, Declined) else piece.before.path
+        if path not in self._bulk.taken:  # given up at an earlier piece
+            return False
+        batch = None if isinstance(piece, Declined) else self._merge.merge(piece, rfc3339(self._wall_ms()))
+        if batch is not None:
+            carried.batch = batch
+        source = self._sources.by_path.get(path)
+        if batch is None and source is not None and source.offset < source.backfill_until:
+            self._agenda.cold.append((source.state.mtime_ns, path))
+        if (not isinstance(piece, Piece) or batch is None or not piece.more) and self._bulk.finished(path):
+            self._agenda.hint(path, time.monotonic_ns())
+        return batch is not None
+
     async def _close_books(self, carried: Carried) -> None:
         """Write what follows from the records, in one transaction with what the batch holds already."""
         batch, self._books_due = carried.batch, None
-        if self._books.pending or (self._books.unannounced and not self._agenda.cold):
-            self._books.close(batch, rfc3339(self._wall_ms()), history_done=not self._agenda.cold)
+        history_done = not self._agenda.cold and not self._bulk.waiting
+        if self._books.pending or (self._books.unannounced and history_done):
+            self._books.close(batch, rfc3339(self._wall_ms()), history_done)
         if self._health.news:
             batch.drafts.append(Draft("system_status", self._health.tell(), (topics.SYSTEM,)))
-        if batch.drafts or batch.records or batch.sources:
+        if batch.drafts or batch.records or batch.rows or batch.sources:
             carried.commit(await self._commit(batch))
             await self._publish(carried)
 

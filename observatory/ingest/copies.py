@@ -55,6 +55,11 @@ class Copies:
             holder = self._changed[key] = record
         return source_of(holder) != source_of(record)
 
+    def pending(self) -> dict[int, int]:
+        """Copy key → record of what was met since `take`: what the store lacks. To be added to."""
+        self._key_all()
+        return self._changed
+
     def repeats_forgotten(self, body: bytes) -> bool:
         """Whether a copy is one of a line that was forgotten."""
         key = copy_key(body)

@@ -39,6 +39,13 @@ def proof(items: Iterable[Item]) -> int | None:
     return next((n for n, item in enumerate(items) if isinstance(item.value, Record) and item.value.recognised), None)
 
 
+def mark_foreign(items: Iterable[Item], session_id: str) -> None:
+    """Mark the lines that name another session than their file's."""
+    for item in items:
+        if isinstance(item.value, Record) and item.value.session_id not in (None, session_id):
+            item.flags |= Flag.FOREIGN
+
+
 def count(ledger: Ledger, conversation_id: str, items: Iterable[Item]) -> None:
     """Work out what the items' usage adds."""
     for item in items:

@@ -1,12 +1,13 @@
 """The values of a chunk of a file, with what is known about each: history, copy of a fork, known from before."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 import structlog
 
 from observatory.core import usage
 from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord, record_key
+from observatory.core.copy_key import copy_key
 from observatory.core.forgetting import FORGOTTEN
 from observatory.core.lines import BOM, Line, trimmed
 from observatory.core.transcript import OVERSIZE, Malformed, Record, malformed, parse
@@ -96,8 +97,10 @@ def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: 
     if known.left and known.take(body):
         flags |= Flag.KNOWN
     if isinstance(value, Record):
-        if value.uuid is not None and is_copy(
-            value.uuid, value.timestamp, body, record_key(source.id, source.generation, value.offset)
+        if (
+            value.uuid is not None
+            and not flags & Flag.BACKFILL
+            and is_copy(value.uuid, value.timestamp, body, record_key(source.id, source.generation, value.offset))
         ):
             flags |= Flag.COPY
         if value.is_sidechain:
@@ -105,6 +108,11 @@ def _flags(source: SourceRow, value: Value, body: bytes, known: Known, is_copy: 
         if value.is_meta:
             flags |= Flag.META
     return flags
+
+
+def nobody_had_it(uuid: str, stamp: str | None, body: bytes, record: int) -> bool:
+    """An IsCopy for history: which of its lines are copies is told by their keys (originals.py)."""
+    return False
 
 
 def empty_forgotten(items: list[Item], repeats_forgotten: Callable[[bytes], bool]) -> None:
@@ -117,6 +125,15 @@ def empty_forgotten(items: list[Item], repeats_forgotten: Callable[[bytes], bool
 def is_nul(line: Line) -> bool:
     """Whether a line has no value: what a power loss leaves, transcripts.md §7."""
     return line.data.startswith(b"\0") and not line.data.strip(b"\0").strip()
+
+
+def bad_lines(counts: dict[str, int], lines: Sequence[Line | Oversize], items: Sequence[Item]) -> None:
+    """Count what was no record, by reason."""
+    if len(lines) == len(items) == 1 and isinstance(items[0].value, Record):
+        return
+    nul = sum(isinstance(line, Line) and is_nul(line) for line in lines)
+    for reason in [*["nul"] * nul, *(item.value.reason for item in items if isinstance(item.value, Malformed))]:
+        counts[reason] = counts.get(reason, 0) + 1
 
 
 def stored_item(record: StoredRecord) -> Item:
@@ -138,17 +155,23 @@ def row_of(source: SourceRow, item: Item, conversation_id: str | None) -> Record
     )
 
 
+def key_of(item: Item) -> int | None:
+    """A record's copy key; None for what no fork would copy."""
+    return copy_key(item.body) if isinstance(item.value, Record) and item.value.uuid is not None else None
+
+
 def public_id(source: SourceRow, offset: int) -> str:
     """A record's id on the wire."""
     return f"{source.id}-{source.generation}-{offset}"
 
 
-def tail_item(source: SourceRow, data: bytes, is_copy: IsCopy, redact: Redact | None = None) -> Item | None:
+def tail_item(source: SourceRow, data: bytes, redact: Redact | None = None) -> Item | None:
     """The end of a file at rest if it is a whole record without its newline, else None: it may be half of one."""
     line = Line(source.offset, len(data), trimmed(data, source.offset))
     values = parse(line)
     if len(values) != 1 or not isinstance(values[0], Record) or values[0].length != len(data):
         return None
     value, body, mark = (values[0], line.data, 0) if redact is None else _redacted(values[0], line.data, redact)
-    flags = _flags(source, value, body, NOTHING_KNOWN, is_copy) | mark
-    return Item(value, body, source.lines, len(data) + 1, flags | Flag.BACKFILL | Flag.TAIL)
+    history = attrs.evolve(source, backfill_until=source.state.size)
+    flags = _flags(history, value, body, NOTHING_KNOWN, nobody_had_it) | mark
+    return Item(value, body, source.lines, len(data) + 1, flags | Flag.TAIL)

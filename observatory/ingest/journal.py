@@ -3,13 +3,14 @@
 import attrs
 
 from observatory.core import message_added
-from observatory.core.batch import Batch, Flag
+from observatory.core.batch import Batch, Flag, record_key
 from observatory.core.conversation import Conversation
 from observatory.core.events import Draft
 from observatory.core.replies import rfc3339
 from observatory.ingest.books import Books, Entry
-from observatory.ingest.folding import first_cwd, proof
-from observatory.ingest.items import Item, public_id, row_of, stored_item
+from observatory.ingest.folding import first_cwd, mark_foreign, proof
+from observatory.ingest.items import Item, empty_forgotten, key_of, public_id, row_of, stored_item
+from observatory.ingest.originals import Line, Originals
 from observatory.ingest.ports import Archive
 from observatory.ingest.sources import Sources
 
@@ -21,6 +22,7 @@ class Journal:
     archive: Archive
     books: Books
     sources: Sources
+    originals: Originals
 
     def journal(self, batch: Batch, entry: Entry, now_ms: int) -> bool:
         """Put an entry's records and message_added events into the batch, and the entry into the books' queue.
@@ -35,6 +37,9 @@ class Journal:
         batch.renamed += entry.renamed
         conversation, adopted = self._conversation(entry, now_ms)
         key = conversation.id if conversation is not None else None
+        if conversation is not None:
+            mark_foreign(entry.items, conversation.session_id)
+        self._mark_copies(batch, entry)
         batch.records.extend(row_of(entry.source, item, key) for item in entry.items if not item.stored)
         if adopted:
             assert key is not None
@@ -48,6 +53,21 @@ class Journal:
             self._publish(batch, conversation, entry)
         self.books.pending.append(entry)
         return together
+
+    def _mark_copies(self, batch: Batch, entry: Entry) -> None:
+        """Of history; live, the reader has done it, because copies are not published."""
+        source, items = entry.source, entry.items
+        if not items or not items[0].flags & Flag.BACKFILL:
+            return
+        lines = [
+            Line(place, copy_key, record_key(source.id, source.generation, item.value.offset), item.flags)
+            for place, item in enumerate(items)
+            if item.flags & Flag.BACKFILL and not item.flags & Flag.KNOWN and (copy_key := key_of(item)) is not None
+        ]
+        for place in self.originals.settle(batch, lines):
+            items[place].flags |= Flag.COPY
+        if self.sources.kept_out.heads:
+            empty_forgotten(items, self.books.copies.repeats_forgotten)
 
     def _conversation(self, entry: Entry, now_ms: int) -> tuple[Conversation | None, list[Item]]:
         """The entry's conversation, opened if the file is recognised now; with what waited for that."""

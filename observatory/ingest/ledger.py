@@ -165,6 +165,13 @@ class Ledger:
                 new += 1
         return new
 
+    def absorb(self, batch: Batch) -> None:
+        """Counts that were made elsewhere, of conversations that nothing was counted of here; the batch stores them."""
+        for (message_id, conversation_id), row in batch.usage.items():
+            if (rows := self._usage.get(message_id)) is not None:
+                rows[conversation_id] = row
+            self._counted.add(hash(message_id))
+
     def forget_rows(self) -> None:
         """Look everything up again: rows were removed from the store. Call it when the store lacks nothing."""
         self._conversations.clear()

@@ -10,11 +10,11 @@ from observatory.core.batch import MAX_GENERATION, FileState, Flag, SourceRow, S
 from observatory.core.copy_key import digest
 from observatory.core.forgetting import ForgottenFile
 from observatory.core.lines import BOM, Line
-from observatory.core.transcript import Malformed, Record
+from observatory.core.transcript import Record
 from observatory.ingest import reading
 from observatory.ingest.books import Books, Entry, FileEvent
 from observatory.ingest.generations import NOTHING_KNOWN, Known, known_lines
-from observatory.ingest.items import Item, Redact, empty_forgotten, is_nul, items_of, stored_item, tail_item
+from observatory.ingest.items import Redact, bad_lines, empty_forgotten, items_of, stored_item, tail_item
 from observatory.ingest.ports import Archive
 from observatory.ingest.reading import MARK_BYTES, START, UNSETTLED, Chunk, Found, Mark, Place, Unreadable
 from observatory.ingest.sources import Sources
@@ -127,7 +127,7 @@ class Reader:
         self._places[source.id] = found.place
         known = self._known_of(source)
         items = items_of(source, found.lines, known, self.books.copies.is_copy, self.redact)
-        self._count_bad_lines(found, items)
+        bad_lines(self.bad_lines, found.lines, items)
         after = _advanced(source, found, len(items))
         history = source.offset < source.backfill_until
         announced = source.conversation_id is not None and not history
@@ -156,6 +156,15 @@ class Reader:
         self.sources.by_path.pop(source.path, None)
         return True
 
+    def adopt(self, source: SourceRow, place: Place, tail: bytes | None, bad: dict[str, int]) -> None:
+        """A piece of a file's history was read elsewhere: from here on it is this one's."""
+        self.sources.put(source)
+        self._places[source.id] = place
+        if tail is not None:
+            self._tails[source.id] = tail
+        for reason, many in bad.items():
+            self.bad_lines[reason] = self.bad_lines.get(reason, 0) + many
+
     def forget(self, files: Iterable[ForgottenFile]) -> None:
         """Files that are not followed any more."""
         for file in files:
@@ -163,13 +172,6 @@ class Reader:
                 by_id.pop(file.id, None)
             for by_path in (self.unreadable, self.look_again, self._pauses, self._leaving):
                 by_path.pop(file.path, None)
-
-    def _count_bad_lines(self, chunk: Chunk, items: list[Item]) -> None:
-        if len(chunk.lines) == len(items) == 1 and isinstance(items[0].value, Record):
-            return
-        nul = sum(isinstance(line, Line) and is_nul(line) for line in chunk.lines)
-        for reason in [*["nul"] * nul, *(item.value.reason for item in items if isinstance(item.value, Malformed))]:
-            self.bad_lines[reason] = self.bad_lines.get(reason, 0) + 1
 
     # -- places --------------------------------------------------------------------------------------------------------
 
@@ -225,7 +227,7 @@ class Reader:
         newest = max(source.state.mtime_ns, 0)
         if source.state.size > source.offset and newest < self.sources.started_ns - REST_NS:
             data = reading.rest(source.path, source.offset, source.state.size)
-            item = tail_item(source, data, self.books.copies.is_copy, self.redact)
+            item = tail_item(source, data, self.redact)
             if item is not None:
                 self._tails[source.id] = item.body
                 entry.items.append(item)

@@ -25,6 +25,7 @@ class Sources:
     by_path: dict[str, SourceRow] = attrs.field(factory=dict)
     roots: dict[str, int] = attrs.field(factory=dict)
     kept_out: KeptOut = attrs.field(factory=KeptOut)  # forgotten: not read again
+    path_of: dict[int, str] = attrs.field(init=False)  # where a source was seen last
     late_roots: set[str] = attrs.field(init=False)  # … when this process began to look at them
     _paths: dict[Ident, str] = attrs.field(init=False)  # where a file was seen last
     _aliases: dict[str, str] = attrs.field(factory=dict)  # further name → the path that its file is known by
@@ -32,11 +33,13 @@ class Sources:
 
     def __attrs_post_init__(self) -> None:
         self._paths = {_ident(row.state): path for path, row in self.by_path.items()}
+        self.path_of = {row.id: path for path, row in self.by_path.items()}
         self.late_roots = self.roots.keys() - {row.root for row in self.by_path.values()}
 
     def put(self, row: SourceRow) -> None:
         """A row's new values."""
         self.by_path[row.path] = row
+        self.path_of[row.id] = row.path
         self._paths[_ident(row.state)] = row.path
 
     def forget(self, files: Collection[ForgottenFile]) -> None:

@@ -1,7 +1,7 @@
 """Lookups: what the ingest asks the archive for, by key, on the writing connection."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -80,6 +80,16 @@ class Lookups:
         """The record that counts as the original of the lines with this copy key."""
         row = self._one("SELECT record FROM copies WHERE copy_key = ?", copy_key)
         return None if row is None else row[0]
+
+    def holders(self, copy_keys: Collection[int]) -> dict[int, int]:
+        """Of those copy keys that are known, the records that count as the originals."""
+        query = "SELECT copy_key, record FROM copies WHERE copy_key IN (SELECT value FROM json_each(?))"
+        return dict(self._db.execute(query, (msgspec.json.encode(copy_keys).decode(),)).fetchall())
+
+    def flags(self, record: int) -> int:
+        """A record's marks; 0 when there is none."""
+        row = self._one("SELECT flags FROM records WHERE id = ?", record)
+        return 0 if row is None else row[0]
 
     def waiting(self, source_id: int) -> list[StoredRecord]:
         """A source's records that wait for it to be recognised, in order."""

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from observatory.core.batch import Batch, RecordRow, SourceRow, record_key
+from observatory.core.batch import Batch, SourceRow, record_key
 
 RAW = 0  # codec of a body stored as it was read
 
@@ -40,7 +40,9 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
     if batch.withdrawn:
         many("DELETE FROM records WHERE id = ?", ((key,) for key in batch.withdrawn))
     if batch.records:
-        many(_INSERT_RECORD, map(_record_values, batch.records))
+        many(_INSERT_RECORD, [row.values for row in batch.records])
+    if batch.rows:
+        many(_INSERT_RECORD, batch.rows)
     if batch.flagged:
         values = ((more, less, key) for key, more, less in batch.flagged)
         many("UPDATE records SET flags = (flags | ?) & ~? WHERE id = ?", values)
@@ -66,6 +68,11 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         many("INSERT OR IGNORE INTO tool_calls VALUES (?, ?, ?, ?)", calls)
     if batch.copies:
         many("INSERT OR IGNORE INTO copies VALUES (?, ?)", batch.copies.items())
+    if batch.originals:
+        many(
+            "UPDATE copies SET record = ? WHERE copy_key = ?",
+            ((record, key) for key, record in batch.originals.items()),
+        )
     if batch.scanned_roots:
         many("INSERT OR IGNORE INTO roots VALUES (?, ?)", ((root, now_ms) for root in batch.scanned_roots))
 
@@ -73,13 +80,6 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
 def key_range(source_id: int) -> tuple[int, int]:
     """The keys of a source's records: from, and up to but not including."""
     return record_key(source_id, 0, 0), record_key(source_id + 1, 0, 0)
-
-
-def _record_values(row: RecordRow) -> tuple[Any, ...]:
-    return (
-        row.key, row.length, row.span, row.line, row.conversation_id, row.type, row.kind, row.uuid, row.message_id,
-        row.timestamp, row.flags, row.error, row.body, RAW,
-    )  # fmt: skip
 
 
 def _source_values(row: SourceRow) -> tuple[Any, ...]:

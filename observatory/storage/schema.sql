@@ -43,7 +43,8 @@ CREATE TABLE records (         -- every line ever read
     message_id      TEXT,
     timestamp       TEXT,               -- the transcript's own
     flags           INTEGER NOT NULL,   -- 1 copy, 2 known from an earlier generation, 4 sidechain, 8 meta, 16 backfill,
-                                        -- 32 superseded, 64 stored without its newline, 128 redacted: see
+                                        -- 32 superseded, 64 stored without its newline, 128 redacted, 256 of
+                                        -- another session by its own word: see
                                         -- core/batch.py, Flag
     error           TEXT,               -- why the line could not be parsed
     codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read, 1 = in a block
