@@ -9,6 +9,7 @@ import attrs
 
 from observatory.core import usage
 from observatory.core.decode import valid
+from observatory.core.frozen import evolver, frozen
 from observatory.core.instants import with_ms
 from observatory.core.prompts import LOCAL_OUTPUT
 from observatory.core.titles import STRENGTH, Title
@@ -25,7 +26,7 @@ TURN_ENDS = frozenset({"turn_duration", "stop_hook_summary"})
 SAYS_NOTHING = frozenset({"hook_progress"})  # hooks also run when nothing else does
 
 
-@attrs.frozen
+@frozen
 class Conversation:
     """One transcript file, as a client sees it. Times: RFC 3339, ms, Z; tokens are totals.
 
@@ -59,7 +60,10 @@ class Conversation:
     stamped: bool = False
 
 
-@attrs.frozen
+_evolve = evolver(Conversation)
+
+
+@frozen
 class Facts:
     """What a record means to this conversation, from the database.
 
@@ -89,7 +93,7 @@ def apply(conversation: Conversation, record: Record, facts: Facts) -> Conversat
         changed |= _said(record) | _state(conversation, record)
         if record.title is not None and (record.title.source != "summary" or facts.owns_leaf):
             changed |= _named(conversation, record.title)
-    return attrs.evolve(conversation, **changed) if changed else conversation
+    return _evolve(conversation, changed) if changed else conversation
 
 
 def retitle(conversation: Conversation, title: Title) -> Conversation:
