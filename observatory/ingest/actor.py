@@ -176,6 +176,11 @@ class Ingest:
             "file_reads": self._reader.reads,
         }
 
+    @property
+    def bulk_waiting(self) -> int:
+        """Files that worker processes have not read yet."""
+        return self._bulk.waiting
+
     def bad_lines(self) -> dict[str, int]:
         """Lines that were no record, by reason, since the start."""
         return dict(self._reader.bad_lines)

@@ -21,6 +21,7 @@ from observatory.ingest.ledger import Ledger
 from observatory.ingest.projects import Moments, project_for, upgrade
 
 log = structlog.get_logger()
+NEVER = "1970-01-01T00:00:00.000Z"
 FileEvent = Literal["created", "modified", "deleted"]
 
 
@@ -63,7 +64,7 @@ class Books:
     def enter(self, source: SourceRow, conversation: Conversation, cwd: str | None, now: str) -> Conversation:
         """Put a new conversation into its project. cwd: the first of the lines that tell what its file is."""
         location = identity.locate(source.path, source.root)
-        at = Moments(now, conversation.created_at)
+        at = Moments(now, NEVER)  # when the books are closed, it was as active as its conversations
         project = project_for(self.ledger, self.machine_id, location, source.root, conversation.parent_id, cwd, at)
         self.ledger.put_project(
             attrs.evolve(project, conversation_count=project.conversation_count + 1, updated_at=now)

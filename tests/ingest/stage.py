@@ -21,6 +21,7 @@ from observatory.core.events import Event
 from observatory.core.forgetting import Removal, Target
 from observatory.core.topics import EVERYONE
 from observatory.ingest.actor import Ingest
+from observatory.ingest.bulk import NO_WORKERS, Workers
 from observatory.storage.log import EventLog
 from tests.oracle import read_log
 from tests.storage.damage import kill
@@ -95,6 +96,7 @@ class Stage:
     project: str = "-w"
     excluded: Callable[[str], bool] = lambda path: False
     redact: Callable[[bytes], bytes] | None = None
+    workers: Workers = NO_WORKERS
     _ingest: Ingest | None = None
     _commits: InlineCommits | None = None
     _looked: int = 0
@@ -125,14 +127,14 @@ class Stage:
         log = EventLog(self.directory, "boot-1", self.redact)
         self._commits = InlineCommits(log, room=room)
         router = Router[str](EVERYONE, log.position.head, 16, lambda: 0)
-        self._ingest = Ingest(log, self._commits, router, lambda: NOW, self.excluded, self.redact)
+        self._ingest = Ingest(log, self._commits, router, lambda: NOW, self.excluded, self.redact, self.workers)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(router.run)
                 nursery.start_soon(self._ingest.run)
                 if scan:
                     self.ingest.send_nowait((self.look(),))
-                    await wait_all_tasks_blocked()
+                    await self.settled()
                 yield
                 if killed:
                     self._commits.room = 0
@@ -142,6 +144,14 @@ class Stage:
                 kill(log)
             else:
                 log.close()
+
+    async def settled(self) -> None:
+        """Until nothing more happens, in worker processes either."""
+        while True:
+            await wait_all_tasks_blocked()
+            if not self.ingest.bulk_waiting:
+                return
+            await trio.sleep(0.005)  # another process works: nothing here tells when it will be done
 
     # -- files ---------------------------------------------------------------------------------------------------------
 
