@@ -6,10 +6,16 @@ import attrs
 
 from observatory.core.decode import valid
 
+NEVER = "1970-01-01T00:00:00.000Z"
+
 
 @attrs.frozen
 class Project:
-    """A project's row. `path` is its first cwd, or the slug while `resolved` is false. Times: RFC 3339, ms, Z."""
+    """A project's row. `path` is its first cwd, or the slug while `resolved` is false. Times: RFC 3339, ms, Z.
+
+    last_activity: the latest stamp in its transcripts, NEVER while none has one: when a file was written or read must
+    not tell, it may be a copy.
+    """
 
     id: str
     name: str
@@ -42,7 +48,7 @@ def update(old: Project | None, new: Project) -> dict[str, Any] | None:
         "path": valid(new.path),
         "created_at": new.created_at,
         "updated_at": new.updated_at,
-        "last_activity": new.last_activity,
+        "last_activity": new.created_at if new.last_activity == NEVER else new.last_activity,
     }
     if old is None:
         return data | {"conversation_count": new.conversation_count, "status": new.status}

@@ -18,10 +18,9 @@ from observatory.ingest.copies import Copies
 from observatory.ingest.folding import blank, count, first_cwd, fold
 from observatory.ingest.items import Item
 from observatory.ingest.ledger import Ledger
-from observatory.ingest.projects import Moments, project_for, upgrade
+from observatory.ingest.projects import project_for, upgrade
 
 log = structlog.get_logger()
-NEVER = "1970-01-01T00:00:00.000Z"
 FileEvent = Literal["created", "modified", "deleted"]
 
 
@@ -64,8 +63,7 @@ class Books:
     def enter(self, source: SourceRow, conversation: Conversation, cwd: str | None, now: str) -> Conversation:
         """Put a new conversation into its project. cwd: the first of the lines that tell what its file is."""
         location = identity.locate(source.path, source.root)
-        at = Moments(now, NEVER)  # when the books are closed, it was as active as its conversations
-        project = project_for(self.ledger, self.machine_id, location, source.root, conversation.parent_id, cwd, at)
+        project = project_for(self.ledger, self.machine_id, location, source.root, conversation.parent_id, cwd, now)
         self.ledger.put_project(
             attrs.evolve(project, conversation_count=project.conversation_count + 1, updated_at=now)
         )
@@ -75,8 +73,7 @@ class Books:
 
     def settle_project(self, conversation: Conversation, cwd: str, now: str) -> Conversation:
         """A conversation's first working directory turned up: its project was taken from its folder until now."""
-        moments = Moments(now, conversation.updated_at)
-        return upgrade(self.ledger, self.machine_id, conversation, cwd, moments)
+        return upgrade(self.ledger, self.machine_id, conversation, cwd, now)
 
     def _taken(self, conversation_id: str) -> bool:
         return self.ledger.conversation(conversation_id) is not None
@@ -135,7 +132,7 @@ class Books:
         folded = fold(self.ledger, folded, source, entry.items, now)
         self.ledger.put_conversation(folded)
         project = self.ledger.project(folded.project_id)
-        if project is not None and folded.updated_at > project.last_activity:
+        if project is not None and folded.stamped and folded.updated_at > project.last_activity:
             self.ledger.put_project(attrs.evolve(project, last_activity=folded.updated_at, updated_at=now))
         told = entry.announced or source.offset >= source.backfill_until
         if told:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from observatory.core.batch import Batch, ConversationUsage, SourceRow
+from observatory.core.bodies import pack
 from observatory.core.conversation import Conversation
 from observatory.core.project import Project
 from observatory.ingest import reading
@@ -169,7 +170,13 @@ class _File:
         mark_foreign(items, self._conversation.session_id)
         self._conversation = fold(ledger, self._conversation, source, items, "")
         batch = Batch()
-        batch.rows = [row_of(source, item, self._conversation.id).values for item in items]
+        blocks, stored = pack([item.body for item in items])
+        batch.rows = [
+            (*row_of(source, item, self._conversation.id).values[:-2], body, codec)
+            for item, (codec, body) in zip(items, stored, strict=True)
+        ]
+        batch.blocks = {batch.rows[number][0]: data for number, data in blocks.items()}
+        batch.packed[source.id] = source.offset
         ledger.take(batch)
         if more:
             self._known.keep(batch)

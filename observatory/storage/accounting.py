@@ -17,10 +17,10 @@ from observatory.core.accounting import Claim
 from observatory.core.batch import Flag, record_key, split_key
 from observatory.core.errors import StoreError
 from observatory.core.forgetting import KeptOut
+from observatory.storage.bodies import Bodies
 from observatory.storage.forget import kept_out
 from observatory.storage.migrations import SCHEMA_VERSION
 from observatory.storage.opening import DATABASE, connect, explained, running
-from observatory.storage.rows import RAW
 
 READ_PATIENCE_MS = 2000  # for the moment in which a checkpoint holds the log
 PAGE_ROWS = 512
@@ -60,6 +60,7 @@ class ArchiveReader:
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path
+        self._bodies = Bodies(db)
 
     def state(self) -> LogState:
         """Position, condition and extent of the log."""
@@ -122,9 +123,9 @@ class ArchiveReader:
         size = 0
         with explained(self._path), closing(self._db.execute(query, (start, end, PAGE_ROWS))) as rows:
             for key, length, span, error, codec, stored, flags in rows:
-                redacted = bool(flags & Flag.REDACTED)
-                page.append((key, Claim(split_key(key)[2], length, span, error, body(codec, stored), redacted)))
-                size += len(stored)
+                body = self._bodies.of(key, codec, stored)
+                page.append((key, Claim(split_key(key)[2], length, span, error, body, bool(flags & Flag.REDACTED))))
+                size += len(body)
                 if size >= PAGE_BYTES:
                     break
         return page
@@ -164,10 +165,3 @@ def _is_at_rest(directory: Path) -> bool:
 
 def _immutable(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
-
-
-def body(codec: int, stored: bytes) -> bytes:
-    """A record's bytes as they were read."""
-    if codec != RAW:
-        raise StoreError(f"a record is stored as codec {codec}, which this version does not know", "upgrade it")
-    return stored

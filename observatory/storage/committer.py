@@ -26,6 +26,7 @@ SCRUB_PATIENCE_MS = 500  # for readers to let go of the write-ahead file
 SCRUB_EVERY = 60.0  # a full disk makes it fail late, having written much
 SCRUB_TRIES = 20  # … before whoever waits for it is told that it goes on later
 TRIM_EVERY = 10.0
+PACK_FOR, PACK_PAUSE = 1.0, 0.02  # seconds: of packing at a time, and between two blocks
 WAL_BOUND = (
     64 * 1024 * 1024
 )  # a steady stream never lets a passive checkpoint start the WAL anew: then the writer waits
@@ -137,6 +138,7 @@ class Committer:
             if self._log.position.head != self._checkpointed_head:
                 self._checkpointed_head = self._log.position.head
                 await self._patiently(self._checkpoint)
+            await self._patiently(self._pack)
             if trio.current_time() >= next_trim:
                 next_trim = trio.current_time() + TRIM_EVERY
                 await self._patiently(self._trim)
@@ -149,6 +151,16 @@ class Committer:
             if not error.retryable:
                 raise
             log.warning("log.upkeep_failed", error=str(error))
+
+    async def _pack(self) -> None:
+        """Bodies into blocks, one at a time: a live line does not wait longer for it than for another's commit."""
+        until = trio.current_time() + PACK_FOR
+        while trio.current_time() < until:
+            async with self._turn():
+                more = await trio.to_thread.run_sync(self._log.pack, self._wall_ms() * 1_000_000, limiter=self._limiter)
+            if not more:
+                return
+            await trio.sleep(PACK_PAUSE)
 
     async def _trim(self) -> None:
         while True:

@@ -27,13 +27,15 @@ from observatory.core.identity import locate
 from observatory.core.lines import Line
 from observatory.core.project import Project
 from observatory.core.transcript import Record, parse
+from observatory.storage.bodies import Bodies, leave_out
 from observatory.storage.opening import DATABASE, check_version, connect, explained
 
 READ_PATIENCE_MS = 2000
 MANY = 500  # values of one statement
 SCRUB = "scrub"  # in meta while deleted text may still be in the files: what is left to do
 EMPTY = (
-    f"type = '', kind = 'error', uuid = NULL, message_id = NULL, timestamp = NULL, body = x'', error = '{FORGOTTEN}'"
+    "type = '', kind = 'error', uuid = NULL, message_id = NULL, timestamp = NULL, codec = 0, body = x'',"
+    f" error = '{FORGOTTEN}'"
 )
 Known = dict[str, Conversation]
 
@@ -101,7 +103,9 @@ def expunge(db: sqlite3.Connection, removal: Removal) -> None:
     """Remove it, in the caller's transaction. The files still hold the text until they are scrubbed."""
     many = db.executemany
     ranges = [(record_key(file.id, 0, 0), record_key(file.id + 1, 0, 0)) for file in removal.files]
-    many("DELETE FROM records WHERE id >= ? AND id < ?", ranges)
+    leave_out(db, removal.copies)
+    for table in ("records", "blocks"):
+        many(f"DELETE FROM {table} WHERE id >= ? AND id < ?", ranges)
     many(f"UPDATE records SET {EMPTY} WHERE id = ?", ((key,) for key in removal.copies))
     many("DELETE FROM sources WHERE id = ?", ((file.id,) for file in removal.files))
     many("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", ((file.name, file.head) for file in removal.files))
@@ -181,15 +185,15 @@ def _files(db: sqlite3.Connection, ids: set[str], project: Project | None) -> li
 def _head(db: sqlite3.Connection, source: int, generation: int) -> int | None:
     first = record_key(source, generation, 0)
     row = db.execute(
-        "SELECT body FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT 1",
+        "SELECT id, codec, body FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT 1",
         (first, record_key(source, generation + 1, 0)),
     ).fetchone()
-    return digest(row[0]) if row is not None and row[0] else None
+    return digest(Bodies(db).of(*row)) if row is not None and row[2] else None
 
 
 def _extent(db: sqlite3.Connection, source: int) -> tuple[int, int]:
     between = (record_key(source, 0, 0), record_key(source + 1, 0, 0))
-    query = "SELECT count(*), coalesce(sum(length(body)), 0) FROM records WHERE id >= ? AND id < ?"
+    query = "SELECT count(*), coalesce(sum(length), 0) FROM records WHERE id >= ? AND id < ?"
     count, size = db.execute(query, between).fetchone()
     return count, size
 
@@ -197,8 +201,10 @@ def _extent(db: sqlite3.Connection, source: int) -> tuple[int, int]:
 def _copies(db: sqlite3.Connection, ids: set[int]) -> list[tuple[int, bytes]]:
     """Records of other sources that repeat lines which were first seen in these."""
     found = []
-    rows = db.execute(f"SELECT id, body FROM records WHERE flags & {Flag.COPY} AND error IS NULL")
-    for key, body in rows:
+    bodies = Bodies(db)
+    rows = db.execute(f"SELECT id, codec, body FROM records WHERE flags & {Flag.COPY} AND error IS NULL")
+    for key, codec, stored in rows:
+        body = bodies.of(key, codec, stored)
         if split_key(key)[0] not in ids and _first_holder(db, body) in ids:
             found.append((key, body))
     return found
@@ -207,10 +213,11 @@ def _copies(db: sqlite3.Connection, ids: set[int]) -> list[tuple[int, bytes]]:
 def _origins(db: sqlite3.Connection, ids: set[int]) -> set[int]:
     """Other sources that lines of these were first seen in."""
     found: set[int | None] = set()
-    query = f"SELECT body FROM records WHERE id >= ? AND id < ? AND flags & {Flag.COPY} AND error IS NULL"
+    bodies = Bodies(db)
+    query = f"SELECT id, codec, body FROM records WHERE id >= ? AND id < ? AND flags & {Flag.COPY} AND error IS NULL"
     for source in ids:
-        for (body,) in db.execute(query, (record_key(source, 0, 0), record_key(source + 1, 0, 0))):
-            found.add(_first_holder(db, body))
+        for row in db.execute(query, (record_key(source, 0, 0), record_key(source + 1, 0, 0))):
+            found.add(_first_holder(db, bodies.of(*row)))
     return {source for source in found if source is not None} - ids - {FORGOTTEN_SOURCE}
 
 

@@ -10,6 +10,7 @@ from observatory.core.batch import Batch
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, fewer
 from observatory.storage import forget
+from observatory.storage.bodies import Bodies, pack_next
 from observatory.storage.lookups import Lookups
 from observatory.storage.opening import DATABASE, explain, explained, open_writer
 from observatory.storage.rows import insert
@@ -36,6 +37,7 @@ class EventLog(Lookups):
         self.path = directory / DATABASE
         self._redact = redact
         self._db = open_writer(self.path, boot_id)
+        self._bodies = Bodies(self._db)
         self.removals = 0  # how often something was forgotten: what was read before is not to be shown after
         try:
             with explained(self.path):
@@ -115,6 +117,12 @@ class EventLog(Lookups):
         trimmed, self._oldest = keep_from - self._oldest, keep_from
         return trimmed
 
+    def pack(self, now_ns: int) -> bool:
+        """Compress one block's worth of bodies; whether there was any to compress. Raises StoreError."""
+        with explained(self.path), forget.transaction(self._db):
+            self._bodies.forget()
+            return pack_next(self._db, now_ns)
+
     def forget(self, target: Target, now_ms: int) -> Removal:
         """Remove a conversation or project, and log that it is gone; `scrub` has to follow. Raises StoreError."""
         db = self._db
@@ -128,6 +136,7 @@ class EventLog(Lookups):
                 batch.projects[removal.project.id] = fewer(removal.project, removal.conversations)
             events, total = self._insert_events(batch, now_ms)
             insert(self._db, batch, now_ms)
+        self._bodies.forget()
         self.removals += 1
         if events:
             self._head, self._total = events[-1].seq, total

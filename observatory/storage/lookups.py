@@ -21,6 +21,7 @@ from observatory.core.batch import (
 from observatory.core.conversation import Conversation
 from observatory.core.project import Project
 from observatory.core.usage import Usage
+from observatory.storage.bodies import Bodies
 from observatory.storage.rows import SOURCE_COLUMNS, key_range
 
 
@@ -28,6 +29,7 @@ class Lookups:
     """Reads through the writer's connection, so that it sees what was committed a moment ago."""
 
     _db: sqlite3.Connection
+    _bodies: Bodies
 
     def sources(self) -> list[SourceRow]:
         """Every file known, without order."""
@@ -113,31 +115,40 @@ class Lookups:
         return self._records(f"id >= ? AND id < ? AND NOT flags & {Flag.TAIL}", first, last)
 
     def _records(self, where: str, *values: int) -> list[StoredRecord]:
-        query = f"SELECT id, span, line, flags, body FROM records WHERE {where} ORDER BY id"
-        return [StoredRecord(split_key(key)[2], *rest) for key, *rest in self._db.execute(query, values)]
+        query = f"SELECT id, span, line, flags, codec, body FROM records WHERE {where} ORDER BY id"
+        rows = self._db.execute(query, values).fetchall()
+        return [
+            StoredRecord(split_key(key)[2], span, line, flags, self._bodies.of(key, codec, stored))
+            for key, span, line, flags, codec, stored in rows
+        ]
 
     def lines(self, source_id: int) -> Iterator[tuple[int, int, bytes]]:
         """Key, flags and body of all records of a source, generation after generation."""
-        yield from self._db.execute(
-            "SELECT id, flags, body FROM records WHERE id >= ? AND id < ? ORDER BY id", key_range(source_id)
-        )
+        query = "SELECT id, flags, codec, body FROM records WHERE id >= ? AND id < ? ORDER BY id"
+        for key, flags, codec, stored in self._db.execute(query, key_range(source_id)):
+            yield key, flags, self._bodies.of(key, codec, stored)
 
     def marks(self, source: SourceRow, size: int) -> list[StoredLine]:
         """The first and the last record that reading has passed in this generation, with `size` bytes of each end."""
         between = (record_key(source.id, source.generation, 0), record_key(source.id, source.generation, source.offset))
         query = (
-            "SELECT id, flags, length, length(body), substr(body, 1, ?), substr(body, -?)"
-            f" FROM records WHERE id >= ? AND id < ? AND NOT flags & {Flag.REDACTED} AND length(body) > 0"
-            " ORDER BY id {} LIMIT 1"
+            f"SELECT id, flags, length, codec, body FROM records WHERE id >= ? AND id < ?"
+            f" AND NOT flags & {Flag.REDACTED} AND length(body) > 0 ORDER BY id {{}} LIMIT 1"
         )
-        rows = (self._db.execute(query.format(order), (size, size, *between)).fetchone() for order in ("ASC", "DESC"))
-        return [StoredLine(*row) for row in rows if row is not None]
+        found: list[StoredLine] = []
+        for order in ("ASC", "DESC"):
+            row = self._db.execute(query.format(order), between).fetchone()
+            if row is not None:
+                key, flags, length, codec, stored = row
+                body = self._bodies.of(key, codec, stored)
+                found.append(StoredLine(key, flags, length, len(body), body[:size], body[-size:]))
+        return found
 
     def tail(self, source: SourceRow) -> bytes | None:
         """The record that was stored without its newline, where reading goes on; None if there is none."""
         key = record_key(source.id, source.generation, source.offset)
-        row = self._one(f"SELECT body FROM records WHERE id = ? AND flags & {Flag.TAIL}", key)
-        return None if row is None else row[0]
+        row = self._one(f"SELECT codec, body FROM records WHERE id = ? AND flags & {Flag.TAIL}", key)
+        return None if row is None else self._bodies.of(key, *row)
 
     def _one(self, query: str, *values: str | int) -> tuple[Any, ...] | None:
         row: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()

@@ -8,8 +8,6 @@ import msgspec
 
 from observatory.core.batch import Batch, SourceRow, record_key
 
-RAW = 0  # codec of a body stored as it was read
-
 _INSERT_RECORD = (
     "INSERT OR IGNORE INTO records (id, length, span, line, conversation_id, type, kind, uuid, message_id, timestamp,"
     f" flags, error, body, codec) VALUES ({', '.join('?' * 14)})"
@@ -23,6 +21,7 @@ _CHANGING = SOURCE_COLUMNS.split(", ")[1:]
 _UPSERT_SOURCE = (
     f"INSERT INTO sources ({SOURCE_COLUMNS}) VALUES ({', '.join('?' * 14)}) ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _CHANGING)
+    + ", packed = CASE WHEN generation = excluded.generation THEN packed ELSE 0 END"
 )
 _UPSERT_CONVERSATION = (
     "INSERT INTO conversations (id, project_id, updated_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
@@ -50,6 +49,11 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         many("UPDATE sources SET path = path || '#' || id WHERE id = ?", ((source,) for source in batch.renamed))
     if batch.sources:
         many(_UPSERT_SOURCE, map(_source_values, batch.sources.values()))
+    if batch.blocks:
+        many("INSERT INTO blocks VALUES (?, ?)", batch.blocks.items())
+        many(
+            "UPDATE sources SET packed = ? WHERE id = ?", ((offset, source) for source, offset in batch.packed.items())
+        )
     if batch.adopted:
         adopt = "UPDATE records SET conversation_id = ? WHERE id >= ? AND id < ? AND conversation_id IS NULL"
         many(adopt, ((conversation, *key_range(source)) for source, conversation in batch.adopted))

@@ -28,7 +28,8 @@ CREATE TABLE sources (         -- one transcript file
     backfill_until  INTEGER NOT NULL,   -- bytes before this were there at the root's first scan: archived, not published
     lines           INTEGER NOT NULL,   -- records so far, the next sequence_number
     conversation_id TEXT,               -- NULL until the file is recognised as Claude Code's
-    missing         INTEGER NOT NULL DEFAULT 0
+    missing         INTEGER NOT NULL DEFAULT 0,
+    packed          INTEGER NOT NULL DEFAULT 0  -- bodies of records before this are in blocks
 );
 
 CREATE TABLE records (         -- every line ever read
@@ -48,7 +49,7 @@ CREATE TABLE records (         -- every line ever read
                                         -- core/batch.py, Flag
     error           TEXT,               -- why the line could not be parsed
     codec           INTEGER NOT NULL,   -- how body is stored: 0 = as it was read, 1 = in a block
-    body            BLOB NOT NULL       -- in a block: where in it, and how long: see storage/bodies.py
+    body            BLOB NOT NULL       -- in a block: where in it, and how long: see core/bodies.py
 );
 
 CREATE TABLE blocks (          -- bodies of consecutive records, compressed together

@@ -21,7 +21,6 @@ from tests.ingest.stage import NOW, Stage
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = Path(os.environ.get("OBSERVATORY_SAMPLES", ROOT.parent / "shared" / "transcripts")).resolve()
 TABLES = {
-    "records": "SELECT * FROM records ORDER BY id",
     "sources": "SELECT id, path, generation, offset, lines, conversation_id, missing FROM sources ORDER BY id",
     "conversations": "SELECT * FROM conversations ORDER BY id",
     "projects": "SELECT * FROM projects ORDER BY id",
@@ -94,6 +93,7 @@ async def _grow(directory: Path, files: list[Path], sizes: Sizes) -> dict[str, A
         events = [orjson.loads(payload) for (payload,) in lines]
         added = [event["data"] for event in events if event["type"] == "message_added"]
         found: dict[str, Any] = {name: stage.rows(query) for name, query in TABLES.items()}
+        found["records"] = stage.records()
     return found | {"added": sorted(added, key=lambda data: data["record"]["id"])}
 
 

@@ -22,6 +22,7 @@ from observatory.core.forgetting import Removal, Target
 from observatory.core.topics import EVERYONE
 from observatory.ingest.actor import Ingest
 from observatory.ingest.bulk import NO_WORKERS, Workers
+from observatory.storage.bodies import Bodies
 from observatory.storage.log import EventLog
 from tests.oracle import read_log
 from tests.storage.damage import kill
@@ -217,6 +218,13 @@ class Stage:
         """Rows of the database as committed."""
         with closing(sqlite3.connect(f"{(self.directory / 'observatory.db').as_uri()}?mode=ro", uri=True)) as db:
             return db.execute(query).fetchall()
+
+    def records(self) -> list[tuple[Any, ...]]:
+        """The rows of all records, with their bodies as they were read instead of codec and what is stored."""
+        with closing(sqlite3.connect(f"{(self.directory / 'observatory.db').as_uri()}?mode=ro", uri=True)) as db:
+            bodies = Bodies(db)
+            rows = db.execute("SELECT * FROM records ORDER BY id").fetchall()
+            return [(*row[:-2], bodies.of(row[0], row[-2], row[-1])) for row in rows]
 
     def conversation(self, conversation_id: str) -> dict[str, Any]:
         """A conversation's row."""

@@ -107,6 +107,7 @@ def tables(stage: Stage) -> dict[str, Any]:
     """What is stored, without what hangs on the order of reading: the numbers of the sources."""
     names = dict(stage.rows("SELECT id, path FROM sources"))
     found = {name: stage.rows(query) for name, query in TABLES.items()}
+    found["records"] = stage.records()
     for name in ("records", "copies"):
         at = 0 if name == "records" else 1
         found[name] = sorted(

@@ -11,7 +11,8 @@ from observatory.core.accounting import Claim
 from observatory.core.batch import Batch, FileState, RecordRow, SourceRow
 from observatory.core.errors import StoreError
 from observatory.storage import accounting
-from observatory.storage.accounting import body, reading
+from observatory.storage.accounting import reading
+from observatory.storage.bodies import Bodies
 from observatory.storage.log import EventLog
 from observatory.storage.migrations import SCHEMA_VERSION
 from observatory.storage.opening import DirectoryLock
@@ -126,7 +127,7 @@ def test_a_newer_archive_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="newer Observatory"), reading(tmp_path):
         pass
     with pytest.raises(StoreError, match="codec 9"):
-        body(9, b"")
+        Bodies(sqlite3.connect(":memory:")).of(1, 9, b"")
 
 
 def test_damage_is_told(tmp_path: Path) -> None:
