@@ -171,3 +171,15 @@ class Batch:
     originals: dict[int, int] = attrs.field(factory=dict)  # the same, where another record counted as the original
     scanned_roots: list[str] = attrs.field(factory=list)
     drafts: list[Draft] = attrs.field(factory=list)
+
+    def add(self, other: "Batch") -> None:
+        """Put another batch's rows behind this one's."""
+        for name in _FIELDS:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if theirs and isinstance(mine, dict):
+                mine.update(theirs)
+            elif theirs:
+                mine.extend(theirs)
+
+
+_FIELDS = tuple(field.name for field in attrs.fields(Batch))

@@ -81,9 +81,9 @@ class Ingest:
         roots, kept_out = archive.scanned_roots(), attrs.evolve(archive.kept_out(), excluded=excluded)
         self._sources = Sources(archive.new_source_id, wall_ms() * 1_000_000, known, roots, kept_out)
         self._reader = Reader(archive, self._books, self._sources, trio.current_time, redact)
-        originals = Originals(archive, self._sources, copies)
-        self._journal = Journal(archive, self._books, self._sources, originals)
-        self._merge = Merge(self._books, self._reader, self._sources, originals)
+        self._originals = Originals(archive, self._sources, copies)
+        self._journal = Journal(archive, self._books, self._sources, self._originals)
+        self._merge = Merge(self._books, self._reader, self._sources, self._originals)
         self._agenda = Agenda()
         self._bulk = Bulk(workers, partial(self.send, ()), redact)
         self._forgetting = Forgetting(committer, router, self._books, self._reader, self._agenda)
@@ -299,9 +299,10 @@ class Ingest:
         if agenda.hot:
             carried.detected_ns = next(iter(agenda.hot.values()))
             carried.together = self._read_live(carried.batch)
-        elif (piece := self._bulk.take_nowait()) is not None:
-            carried.together = self._merge_piece(carried, piece)
+        elif self._bulk.ready:
+            carried.together = self._merge_pieces(carried.batch)
         elif agenda.cold:
+            self._originals.begin()
             carried.together = self._read_history(carried.batch)
         if self._reader.look_again:
             agenda.put_off(self._reader.look_again, trio.current_time())
@@ -348,20 +349,25 @@ class Ingest:
                 self._agenda.hint(path, time.monotonic_ns())
         return entry is not None and self._journal.journal(batch, entry, self._wall_ms())
 
-    def _merge_piece(self, carried: Carried, piece: Piece | Declined) -> bool:
-        """What a worker read; the reader goes on where it does not fit, or stopped. Returns whether rows are in."""
+    def _merge_pieces(self, batch: Batch) -> bool:
+        """What workers read; the reader goes on where a piece does not fit, or stopped. Returns whether rows are in."""
+        size = 0
+        self._originals.begin()
+        while size < self._bulk.workers.piece_bytes and (piece := self._bulk.take_nowait()) is not None:
+            size += self._merge_piece(batch, piece)
+        return size > 0
+
+    def _merge_piece(self, batch: Batch, piece: Piece | Declined) -> int:
         path = piece.path if isinstance(piece, Declined) else piece.before.path
         if path not in self._bulk.taken:  # given up at an earlier piece
-            return False
-        batch = None if isinstance(piece, Declined) else self._merge.merge(piece, rfc3339(self._wall_ms()))
-        if batch is not None:
-            carried.batch = batch
+            return 0
+        merged = isinstance(piece, Piece) and self._merge.merge(batch, piece, rfc3339(self._wall_ms()))
         source = self._sources.by_path.get(path)
-        if batch is None and source is not None and source.offset < source.backfill_until:
+        if not merged and source is not None and source.offset < source.backfill_until:
             self._agenda.cold.append((source.state.mtime_ns, path))
-        if (not isinstance(piece, Piece) or batch is None or not piece.more) and self._bulk.finished(path):
+        if not (merged and isinstance(piece, Piece) and piece.more) and self._bulk.finished(path):
             self._agenda.hint(path, time.monotonic_ns())
-        return batch is not None
+        return piece.after.offset - piece.before.offset if merged and isinstance(piece, Piece) else 0
 
     async def _close_books(self, carried: Carried) -> None:
         """Write what follows from the records, in one transaction with what the batch holds already."""

@@ -24,27 +24,27 @@ class Merge:
     sources: Sources
     originals: Originals
 
-    def merge(self, piece: Piece, now: str) -> Batch | None:
-        """A batch of the piece's rows, for the books to be closed with; None when it does not fit what is known now:
-        the file was moved, replaced or read by the reader meanwhile, or its id belongs to another one."""
+    def merge(self, batch: Batch, piece: Piece, now: str) -> bool:
+        """Put the piece's rows into a batch, for the books to be closed with. False when it does not fit what is known
+        now: the file was moved, replaced or read by the reader meanwhile, or its id belongs to another one."""
         before, now_known = piece.before, self.sources.by_path.get(piece.before.path)
         if now_known is None or (now_known.id, now_known.offset, now_known.missing) != (
             before.id,
             before.offset,
             False,
         ):
-            return None
+            return False
         conversation = self._conversation(piece, now)
         if conversation is None:
-            return None
-        batch = piece.batch
-        self.books.ledger.absorb(batch)
+            return False
+        self.books.ledger.absorb(piece.batch)
         self._mark_copies(batch, piece)
+        batch.add(piece.batch)
         self.books.ledger.put_conversation(conversation)
         self.reader.adopt(piece.after, piece.place, piece.tail, piece.bad_lines)
         self.books.pending.append(Entry(piece.after, [], announced=False, event=None))
         self.books.unannounced.add(conversation.project_id)
-        return batch
+        return True
 
     def _conversation(self, piece: Piece, now: str) -> Conversation | None:
         """The row after the piece."""
@@ -62,7 +62,7 @@ class Merge:
         return row
 
     def _mark_copies(self, batch: Batch, piece: Piece) -> None:
-        rows = batch.rows
+        rows = piece.batch.rows
         lines = [Line(place, key, rows[place][0], rows[place][FLAGS]) for place, key in piece.keys]
         for place in self.originals.settle(batch, lines):
             row = rows[place]

@@ -35,6 +35,11 @@ class Originals:
     archive: Archive
     sources: Sources
     copies: Copies
+    _fresh: dict[int, int] = attrs.field(factory=dict)  # record → flags, of this transaction
+
+    def begin(self) -> None:
+        """Another transaction begins: what came before is stored."""
+        self._fresh.clear()
 
     def settle(self, batch: Batch, lines: Iterable[Line]) -> list[int]:
         """The places of lines that are copies. What they make of others, and their keys, go into the batch."""
@@ -44,16 +49,21 @@ class Originals:
         copied: list[int] = []
         for line in lines:
             holder = pending.get(line.copy_key) or held.get(line.copy_key)
+            self._fresh[line.record] = line.flags
             if holder is None:
                 pending[line.copy_key] = line.record
             elif source_of(holder) == source_of(line.record):
                 continue
-            elif self._rank(line.record, line.flags) < self._rank(holder, self.archive.flags(holder)):
+            elif self._rank(line.record, line.flags) < self._rank(holder, self._flags(holder)):
                 batch.flagged.append((holder, Flag.COPY, 0))
                 pending[line.copy_key] = batch.originals[line.copy_key] = line.record
             else:
                 copied.append(line.place)
         return copied
+
+    def _flags(self, record: int) -> int:
+        flags = self._fresh.get(record)
+        return self.archive.flags(record) if flags is None else flags
 
     def _rank(self, record: int, flags: int) -> Rank:
         """The smallest one is the original's. What was forgotten stays the original: its copies are emptied."""
