@@ -5,7 +5,6 @@ the key is over uuid, timestamp, type and payload.
 """
 
 from hashlib import blake2b
-from typing import Any
 
 import orjson
 
@@ -20,12 +19,13 @@ def copy_key(body: bytes) -> int | None:
         found, _ = decode(body.strip(b"\0"))
     except NotJson:
         return None
+    return key_of(found)
+
+
+def key_of(found: object) -> int | None:
+    """The same, of a line that is decoded already."""
     if type(found) is not dict or type(found.get("uuid")) is not str:
         return None
-    return _key(found)
-
-
-def _key(found: dict[str, Any]) -> int:
     kind = found.get("type")
     payload = found.get("message") if kind in ("user", "assistant") else [*map(found.get, PAYLOAD)]
     text = orjson.dumps([found["uuid"], found.get("timestamp"), kind, payload])

@@ -90,15 +90,18 @@ class Record:
     exhausted: bool
 
 
-def parse(line: Line) -> tuple[Record | Malformed, ...]:
+def parse(line: Line, decoded: list[object] | None = None) -> tuple[Record | Malformed, ...]:
     """What a line holds: one value; several, in order of offset, if it is glued; none if it is nothing but NULs.
 
+    decoded: gets the JSON value of a line that is just one. Shared with the record: do not change it.
     The empty tuple is an anomaly ("nul") for the caller to count, not a row.
     """
     try:
         value, notes = decode(line.data)
     except NotJson:
         return _damaged(line)
+    if decoded is not None:
+        decoded.append(value)
     return (_value(value, line.offset, line.length, line.data, notes),)
 
 

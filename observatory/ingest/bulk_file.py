@@ -121,7 +121,7 @@ class _File:
                         yield self._piece(before, items, bad, place, None, more=True)
                     yield Declined(self._source.path)
                     return
-                found = items_of(self._source, chunk.lines, NOTHING_KNOWN, nobody_had_it, self._job.redact)
+                found = items_of(self._source, chunk.lines, NOTHING_KNOWN, nobody_had_it, self._job.redact, keyed=True)
                 bad_lines(bad, chunk.lines, found)
                 size += chunk.place.offset - place.offset
                 place, more = chunk.place, chunk.more

@@ -8,6 +8,7 @@ import structlog
 from observatory.core import usage
 from observatory.core.batch import Flag, RecordRow, SourceRow, StoredRecord, record_key
 from observatory.core.copy_key import copy_key
+from observatory.core.copy_key import key_of as key_of_decoded
 from observatory.core.forgetting import FORGOTTEN
 from observatory.core.lines import BOM, Line, trimmed
 from observatory.core.transcript import OVERSIZE, Malformed, Record, malformed, parse
@@ -27,7 +28,7 @@ class Item:
     """One value on its way into the archive.
 
     line: its number in the file. span: bytes to the start of the next line. stored: it is in the archive already.
-    growth, own_growth: tokens it adds overall and to its conversation, once counted.
+    growth, own_growth: tokens it adds overall and to its conversation, once counted. copy_key: once worked out.
     """
 
     value: Value
@@ -38,6 +39,7 @@ class Item:
     stored: bool = False
     growth: Usage = usage.NONE
     own_growth: Usage = usage.NONE
+    copy_key: int | None = None
 
     @property
     def live(self) -> bool:
@@ -46,25 +48,39 @@ class Item:
 
 
 def items_of(
-    source: SourceRow, lines: tuple[Line | Oversize, ...], known: Known, is_copy: IsCopy, redact: Redact | None = None
+    source: SourceRow,
+    lines: tuple[Line | Oversize, ...],
+    known: Known,
+    is_copy: IsCopy,
+    redact: Redact | None = None,
+    *,
+    keyed: bool = False,
 ) -> list[Item]:
-    """The values of whole lines, in order. A line of NULs only has none. redact: what is stored instead of a body."""
+    """The values of whole lines, in order. A line of NULs only has none.
+
+    redact: what is stored instead of a body. keyed: copy keys are wanted too: cheap while a line is decoded.
+    """
     items: list[Item] = []
     for line in lines:
         end = line.offset + line.length + 1
-        for value, body in _values(line):
+        decoded: list[object] | None = [] if keyed else None
+        values = _values(line, decoded)
+        key = key_of_decoded(decoded[0]) if decoded else None
+        for value, body in values:
             mark = 0
             if redact is not None:
                 value, body, mark = _redacted(value, body, redact)
             flags = _flags(source, value, body, known, is_copy) | mark
-            items.append(Item(value, body, source.lines + len(items), end - value.offset, flags))
+            items.append(
+                Item(value, body, source.lines + len(items), end - value.offset, flags, copy_key=None if mark else key)
+            )
     return items
 
 
-def _values(line: Line | Oversize) -> list[tuple[Value, bytes]]:
+def _values(line: Line | Oversize, decoded: list[object] | None) -> list[tuple[Value, bytes]]:
     if isinstance(line, Oversize):
         return [(malformed(line.offset, line.length, OVERSIZE, line.head), line.head)]
-    values = _parsed(line)
+    values = _parsed(line, decoded)
     if len(values) == 1 and values[0].offset == line.offset:
         return [(values[0], line.data)]
     start = line.offset + (len(BOM) if line.length - len(line.data) >= len(BOM) else 0)
@@ -84,9 +100,9 @@ def _redacted(value: Value, body: bytes, redact: Redact) -> tuple[Value, bytes, 
     return malformed(value.offset, value.length, reason, clean), clean, Flag.REDACTED
 
 
-def _parsed(line: Line) -> tuple[Value, ...]:
+def _parsed(line: Line, decoded: list[object] | None = None) -> tuple[Value, ...]:
     try:
-        return parse(line)
+        return parse(line, decoded)
     except Exception:  # a defect of ours costs this one line its meaning; the next start would meet it again
         log.exception("line.failed", offset=line.offset, length=line.length)
         return (malformed(line.offset, line.length, "not understood", line.data),)
@@ -157,7 +173,9 @@ def row_of(source: SourceRow, item: Item, conversation_id: str | None) -> Record
 
 def key_of(item: Item) -> int | None:
     """A record's copy key; None for what no fork would copy."""
-    return copy_key(item.body) if isinstance(item.value, Record) and item.value.uuid is not None else None
+    if not isinstance(item.value, Record) or item.value.uuid is None:
+        return None
+    return copy_key(item.body) if item.copy_key is None else item.copy_key
 
 
 def public_id(source: SourceRow, offset: int) -> str:
