@@ -3,6 +3,7 @@
 import attrs
 
 from observatory.core.conversation import Conversation
+from observatory.core.detail import UNKNOWN, Detail
 from observatory.core.events import Draft
 from observatory.core.frozen import frozen
 from observatory.core.project import Project
@@ -129,6 +130,7 @@ class ConversationUsage:
 
     replied: bool
     usage: Usage
+    detail: Detail = UNKNOWN
 
 
 @attrs.frozen
