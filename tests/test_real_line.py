@@ -26,6 +26,7 @@ from observatory.core.conversation import Conversation, Facts, apply, is_reply
 from observatory.core.lines import split
 from observatory.core.transcript import SYNTHETIC, Record, parse
 from observatory.core.usage import Usage
+from observatory.storage.bodies import Bodies
 from tests.oracle import Witness, check, read_log
 from tests.running import Server, free_port, serving
 
@@ -207,7 +208,9 @@ def check_archive(samples: Files, database: Path, root: Path) -> None:
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as db:
         paths = dict(db.execute("SELECT id, path FROM sources"))
         stored: dict[str, list[tuple[int, bytes]]] = {}
-        for key, length, body in db.execute("SELECT id, length, body FROM records ORDER BY id"):
+        bodies = Bodies(db)
+        for key, length, codec, place in db.execute("SELECT id, length, codec, body FROM records ORDER BY id"):
+            body = bodies.of(key, codec, place)
             source, _, offset = split_key(key)
             assert len(body) == length
             stored.setdefault(str(Path(paths[source]).relative_to(root)), []).append((offset, body))
@@ -250,6 +253,6 @@ def fold(content: bytes, row: Conversation) -> Conversation:
         fresh = is_reply(record) and (message_id is None or message_id not in replied)
         if is_reply(record) and message_id is not None:
             replied.add(message_id)
-        made = apply(made, record, Facts(fresh, len(calls - tools), growth))
+        made = apply(made, record, Facts(fresh, len(calls - tools), growth=growth))
         tools |= calls
     return made

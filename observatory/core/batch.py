@@ -9,6 +9,7 @@ from observatory.core.detail import UNKNOWN, Detail
 from observatory.core.events import Draft
 from observatory.core.frozen import frozen
 from observatory.core.project import Project
+from observatory.core.tools import ToolCallRow
 from observatory.core.usage import Usage
 
 SOURCE_BITS, GENERATION_BITS, OFFSET_BITS = 20, 6, 37  # 1 M files, 64 generations, 128 GiB a file: 63 bits
@@ -144,17 +145,9 @@ class ConversationUsage:
     detail: Detail = UNKNOWN
 
 
-@attrs.frozen
-class ToolCallRow:
-    conversation_id: str
-    tool_use_id: str
-    name: str
-    record: str
-
-
 @attrs.define
 class Batch:
-    """One transaction. Rows with the same key as a stored one replace it, but records and tool calls, which stay."""
+    """One transaction. Rows with the same key as a stored one replace it, but records, which stay."""
 
     sources: dict[int, SourceRow] = attrs.field(factory=dict)
     records: list[RecordRow] = attrs.field(factory=list)

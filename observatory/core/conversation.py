@@ -50,6 +50,7 @@ class Conversation:
     prompt_count: int = 0
     reply_count: int = 0
     tool_usage_count: int = 0
+    tool_error_count: int = 0
     model: str | None = None
     tokens: Usage = usage.NONE
     cwd: str | None = None
@@ -68,13 +69,15 @@ class Facts:
     """What a record means to this conversation, from the database.
 
     new_message_id: its message.id was in no assistant line of this conversation before (ignored where there is none:
-                    such a line counts by itself). new_tool_ids: how many of its tool calls were not seen before.
+                    such a line counts by itself). new_tool_ids: how many of its tool calls were not seen before;
+    tool_errors: how many calls it is the first result of, a failure.
     growth:         what its usage adds to this conversation's tokens. owns_leaf: its summary names this conversation.
     at:             the time to take for a record that has none: the commit's if it is live.
     """
 
     new_message_id: bool = False
     new_tool_ids: int = 0
+    tool_errors: int = 0
     growth: Usage = usage.NONE
     owns_leaf: bool = False
     at: str | None = None
@@ -129,6 +132,8 @@ def _counts(conversation: Conversation, record: Record, facts: Facts, main: bool
         changed["reply_count"] = conversation.reply_count + reply
     if facts.new_tool_ids:
         changed["tool_usage_count"] = conversation.tool_usage_count + facts.new_tool_ids
+    if facts.tool_errors:
+        changed["tool_error_count"] = conversation.tool_error_count + facts.tool_errors
     if facts.growth:
         changed["tokens"] = usage.add(conversation.tokens, facts.growth)
     return changed
@@ -190,6 +195,15 @@ def _working(conversation: Conversation, record: Record) -> dict[str, Any]:
         open_tools = _more(open_tools, [call.id for call in message.tool_calls])
         asking = _more(asking, [call.id for call in message.tool_calls if call.name in ASKING_TOOLS])
     return {"activity": "waiting" if asking else "working", "open_tools": open_tools, "asking": asking}
+
+
+def given_up(before: Conversation, after: Conversation, record: Record) -> list[str]:
+    """The calls that were open before a line and are not after it, though it does not answer them."""
+    closed = [tool for tool in before.open_tools if tool not in after.open_tools]
+    if not closed or record.message is None or not record.message.tool_results:
+        return closed
+    answers = {result.tool_use_id for result in record.message.tool_results}
+    return [tool for tool in closed if tool not in answers]
 
 
 def _more(tools: tuple[str, ...], ids: list[str]) -> tuple[str, ...]:

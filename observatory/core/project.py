@@ -13,8 +13,8 @@ NEVER = "1970-01-01T00:00:00.000Z"
 class Project:
     """A project's row. `path` is its first cwd, or the slug while `resolved` is false. Times: RFC 3339, ms, Z.
 
-    last_activity: the latest stamp in its transcripts, NEVER while none has one: when a file was written or read must
-    not tell, it may be a copy.
+    last_activity: the latest stamp in its transcripts, or when a line without one came in live. NEVER while there is
+    neither: when a file was written must not tell, it may be a copy.
     """
 
     id: str

@@ -132,7 +132,8 @@ class Books:
         folded = fold(self.ledger, folded, source, entry.items, now)
         self.ledger.put_conversation(folded)
         project = self.ledger.project(folded.project_id)
-        if project is not None and folded.stamped and folded.updated_at > project.last_activity:
+        timely = folded.stamped or any(item.live for item in entry.items)
+        if project is not None and timely and folded.updated_at > project.last_activity:
             self.ledger.put_project(attrs.evolve(project, last_activity=folded.updated_at, updated_at=now))
         told = entry.announced or source.offset >= source.backfill_until
         if told:

@@ -12,6 +12,7 @@ from observatory.core.batch import Batch, ConversationUsage, SourceRow
 from observatory.core.bodies import pack
 from observatory.core.conversation import Conversation
 from observatory.core.project import Project
+from observatory.core.tools import ToolCallRow
 from observatory.ingest import reading
 from observatory.ingest.folding import blank, count, first_cwd, fold, mark_foreign, proof
 from observatory.ingest.generations import NOTHING_KNOWN
@@ -66,7 +67,7 @@ class Remembered:
     """What an archive would know of one conversation: what its earlier pieces counted."""
 
     usage_rows: dict[str, dict[str, ConversationUsage]] = attrs.field(factory=dict)
-    calls: set[tuple[str, str]] = attrs.field(factory=set)
+    calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
 
     def keep(self, batch: Batch) -> None:
         """A piece is counted."""
@@ -92,8 +93,8 @@ class Remembered:
     def usage(self, message_id: str) -> dict[str, ConversationUsage]:
         return self.usage_rows.get(message_id, {})
 
-    def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool:
-        return (conversation_id, tool_use_id) in self.calls
+    def tool_call(self, conversation_id: str, tool_use_id: str) -> ToolCallRow | None:
+        return self.calls.get((conversation_id, tool_use_id))
 
 
 def read_file(job: Job) -> Iterator[Piece | Declined]:

@@ -6,7 +6,7 @@ import structlog
 
 from observatory.core import identity
 from observatory.core.batch import Flag, SourceRow
-from observatory.core.conversation import Conversation, Facts, apply, is_reply
+from observatory.core.conversation import Conversation, Facts, apply, given_up, is_reply
 from observatory.core.replies import rfc3339
 from observatory.core.transcript import Record
 from observatory.ingest.items import Item, public_id
@@ -68,13 +68,18 @@ def _applied(
 ) -> Conversation:
     try:
         message_id = record.message.message_id if record.message is not None else None
+        news = ledger.calls.note(conversation.id, record, public_id(source, record.offset))
         facts = Facts(
             new_message_id=is_reply(record) and ledger.reply(conversation.id, message_id),
-            new_tool_ids=ledger.tool_calls(conversation.id, record, public_id(source, record.offset)),
+            new_tool_ids=news.calls,
+            tool_errors=news.errors,
             growth=item.own_growth,
             at=now if item.live else None,
         )
-        return apply(conversation, record, facts)
+        after = apply(conversation, record, facts)
+        if after.open_tools is not conversation.open_tools and conversation.open_tools:
+            ledger.calls.orphan(conversation.id, given_up(conversation, after, record))
+        return after
     except Exception:  # a defect of ours costs the row this one record's effect; the next start would meet it again
         log.exception("line.failed", path=source.path, offset=record.offset, length=record.length)
         return conversation

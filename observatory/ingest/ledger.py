@@ -9,12 +9,14 @@ from typing import Protocol, TypeVar
 import attrs
 
 from observatory.core import usage as tokens
-from observatory.core.batch import Batch, ConversationUsage, SourceRow, ToolCallRow
+from observatory.core.batch import Batch, ConversationUsage, SourceRow
 from observatory.core.conversation import Conversation
 from observatory.core.detail import merge
 from observatory.core.project import Project
+from observatory.core.tools import ToolCallRow
 from observatory.core.transcript import Record
 from observatory.core.usage import Usage
+from observatory.ingest.calls import Calls
 
 CACHED_ROWS = 4096  # rows of each kind kept decoded; about 1 KB each
 MAX_DEPTH = 5  # sub-agents nest no deeper; also ends a loop in damaged data
@@ -31,7 +33,7 @@ class Lookup(Protocol):
     def project_in(self, slug: str) -> Project | None: ...
     def message_ids(self) -> Iterator[str]: ...
     def usage(self, message_id: str) -> dict[str, ConversationUsage]: ...
-    def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool: ...
+    def tool_call(self, conversation_id: str, tool_use_id: str) -> ToolCallRow | None: ...
 
 
 @attrs.define
@@ -41,7 +43,6 @@ class Changed:
     conversations: dict[str, Conversation | None] = attrs.field(factory=dict)
     projects: dict[str, Project | None] = attrs.field(factory=dict)
     usage: set[tuple[str, str]] = attrs.field(factory=set)
-    tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
     sources: dict[int, SourceRow] = attrs.field(factory=dict)
 
 
@@ -51,10 +52,15 @@ class Ledger:
 
     lookup: Lookup
     changed: Changed = attrs.field(factory=Changed)
+    calls: Calls = attrs.field(init=False)
     _conversations: dict[str, Conversation | None] = attrs.field(factory=dict)
     _projects: dict[str, Project] = attrs.field(factory=dict)
     _usage: dict[str, dict[str, ConversationUsage]] = attrs.field(factory=dict)
     _counted: set[int] = attrs.field(init=False)  # hashes of all ids in the store: most lines bring a new one
+
+    @calls.default
+    def _calls(self) -> Calls:
+        return Calls(self.lookup)
 
     @_counted.default
     def _hashes(self) -> set[int]:
@@ -155,16 +161,6 @@ class Ledger:
         self._counted.add(hash(message_id))
         self.changed.usage.add((message_id, conversation_id))
 
-    def tool_calls(self, conversation_id: str, record: Record, public_id: str) -> int:
-        """Count a record's tool calls; returns how many were not seen before."""
-        new = 0
-        for call in record.message.tool_calls if record.message is not None else ():
-            key = (conversation_id, call.id)
-            if key not in self.changed.tool_calls and not self.lookup.has_tool_call(*key):
-                self.changed.tool_calls[key] = ToolCallRow(conversation_id, call.id, call.name, public_id)
-                new += 1
-        return new
-
     def absorb(self, batch: Batch) -> None:
         """Counts that were made elsewhere, of conversations that nothing was counted of here; the batch stores them."""
         for (message_id, conversation_id), row in batch.usage.items():
@@ -177,6 +173,7 @@ class Ledger:
         self._conversations.clear()
         self._projects.clear()
         self._usage.clear()
+        self.calls.forget()
 
     # -- to the store --------------------------------------------------------------------------------------------------
 
@@ -187,7 +184,7 @@ class Ledger:
         batch.conversations |= {key: row for key in changed.conversations if (row := self._conversations[key])}
         batch.projects |= {key: self._projects[key] for key in changed.projects}
         batch.usage |= {(mid, cid): self._usage[mid][cid] for mid, cid in changed.usage}
-        batch.tool_calls |= changed.tool_calls
+        batch.tool_calls |= self.calls.take()
         _shrink(self._conversations)
         _shrink(self._projects)
         _shrink(self._usage)

@@ -21,9 +21,10 @@ from observatory.core.batch import (
 from observatory.core.conversation import Conversation
 from observatory.core.detail import Detail
 from observatory.core.project import Project
+from observatory.core.tools import ToolCallRow
 from observatory.core.usage import Usage
 from observatory.storage.bodies import Bodies
-from observatory.storage.rows import SOURCE_COLUMNS, USAGE_COLUMNS, key_range
+from observatory.storage.rows import CALL_COLUMNS, SOURCE_COLUMNS, USAGE_COLUMNS, key_range
 
 
 class Lookups:
@@ -75,10 +76,11 @@ class Lookups:
         rows = self._db.execute(query, (message_id,))
         return {row[0]: ConversationUsage(bool(row[1]), Usage(*row[2:6]), Detail(*row[6:])) for row in rows}
 
-    def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool:
-        """Whether the conversation made this call already."""
-        query = "SELECT 1 FROM tool_calls WHERE conversation_id = ? AND tool_use_id = ?"
-        return self._one(query, conversation_id, tool_use_id) is not None
+    def tool_call(self, conversation_id: str, tool_use_id: str) -> ToolCallRow | None:
+        """A call of a conversation."""
+        query = f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE conversation_id = ? AND tool_use_id = ?"
+        row = self._one(query, conversation_id, tool_use_id)
+        return None if row is None else ToolCallRow(*row)
 
     def first_holder(self, copy_key: int) -> int | None:
         """The record that counts as the original of the lines with this copy key."""

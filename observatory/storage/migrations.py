@@ -24,5 +24,6 @@ ALTER TABLE usage ADD COLUMN cost_usd REAL;
 ALTER TABLE tool_calls ADD COLUMN called_at TEXT;
 ALTER TABLE tool_calls ADD COLUMN status TEXT;
 ALTER TABLE tool_calls ADD COLUMN answered_at TEXT;
-ALTER TABLE tool_calls ADD COLUMN duration_ms INTEGER""",
+ALTER TABLE tool_calls ADD COLUMN duration_ms INTEGER;
+ALTER TABLE tool_calls ADD COLUMN result_record TEXT""",
 }

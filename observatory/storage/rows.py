@@ -1,6 +1,7 @@
 """A batch's rows into the tables: the statements, and the values in their order."""
 
 import sqlite3
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -30,6 +31,9 @@ USAGE_COLUMNS = (
 _REPLACE_USAGE = (
     f"INSERT OR REPLACE INTO usage (message_id, conversation_id, {USAGE_COLUMNS}) VALUES ({', '.join('?' * 17)})"
 )
+CALL_COLUMNS = "conversation_id, tool_use_id, name, record, called_at, status, answered_at, duration_ms, result_record"
+_REPLACE_CALL = f"INSERT OR REPLACE INTO tool_calls ({CALL_COLUMNS}) VALUES ({', '.join('?' * 9)})"
+_call_values = attrgetter(*CALL_COLUMNS.split(", "))
 _UPSERT_CONVERSATION = (
     "INSERT INTO conversations (id, project_id, updated_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
     " SET project_id = excluded.project_id, updated_at = excluded.updated_at, body = excluded.body"
@@ -74,9 +78,7 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
     if batch.usage:
         many(_REPLACE_USAGE, (_usage_values(*key, row) for key, row in batch.usage.items()))
     if batch.tool_calls:
-        calls = ((t.conversation_id, t.tool_use_id, t.name, t.record) for t in batch.tool_calls.values())
-        columns = "conversation_id, tool_use_id, name, record"
-        many(f"INSERT OR IGNORE INTO tool_calls ({columns}) VALUES (?, ?, ?, ?)", calls)
+        many(_REPLACE_CALL, map(_call_values, batch.tool_calls.values()))
     if batch.copies:
         many("INSERT OR IGNORE INTO copies VALUES (?, ?)", batch.copies.items())
     if batch.originals:

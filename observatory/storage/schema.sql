@@ -88,10 +88,11 @@ CREATE TABLE tool_calls (
     tool_use_id     TEXT NOT NULL,
     name            TEXT NOT NULL,
     record          TEXT NOT NULL,      -- the record's public id
-    called_at       TEXT,
-    status          TEXT,               -- pending, success, error, orphaned
+    called_at       TEXT,               -- called_at … result_record: core/tools.py
+    status          TEXT,               -- NULL: of an archive that did not know it
     answered_at     TEXT,
     duration_ms     INTEGER,
+    result_record   TEXT,
     PRIMARY KEY (conversation_id, tool_use_id)
 ) WITHOUT ROWID;
 

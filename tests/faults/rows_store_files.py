@@ -20,10 +20,10 @@ from tests.faults.peer import Peer
 from tests.faults.rows import scenario
 from tests.faults.rows_store import told_at_once
 from tests.faults.sockets import ProcessWorld, SocketWorld, database
+from tests.storage.older import make_older
 
 QUICK = Timing(ping_interval=0.2)
 STALL = 1.0  # seconds; what a busy machine may add to a turn of the loop
-OLD_SCHEMA = "DROP TABLE forgotten; PRAGMA user_version=1"
 KILLED_AT = """
 import os, signal, sys
 from pathlib import Path
@@ -185,18 +185,17 @@ async def a_migration_killed_at_any_statement_leaves_the_old_schema_or_the_new_o
     await world.settle()
     await world.stop()
     world.restarts += 1
-    with closing(sqlite3.connect(database(world))) as db:
-        db.executescript(OLD_SCHEMA)
+    make_older(database(world), 1)
     seen = list[int]()
     while (code := run_python(KILLED_AT, str(world.data_dir), str(len(seen) + 1)).returncode) == -signal.SIGKILL:
         with closing(sqlite3.connect(f"{database(world).as_uri()}?mode=ro", uri=True)) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
             (tables,) = db.execute("SELECT count(*) FROM sqlite_master WHERE name = 'forgotten'").fetchone()
-        assert tables == (version == 2), f"killed at statement {len(seen) + 1}: neither version 1 nor 2"
+        assert tables == (version == SCHEMA_VERSION), f"killed at statement {len(seen) + 1}: neither old nor new"
         seen.append(version)
     assert code == 0, "it was killed at every statement, and then comes through"
     assert seen == sorted(seen)
-    assert set(seen) == {1, 2}
+    assert set(seen) == {1, SCHEMA_VERSION}
     await world.start()
 
 

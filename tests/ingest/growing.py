@@ -23,7 +23,7 @@ SAMPLES = Path(os.environ.get("OBSERVATORY_SAMPLES", ROOT.parent / "shared" / "t
 TABLES = {
     "sources": "SELECT id, path, generation, offset, lines, conversation_id, missing FROM sources ORDER BY id",
     "conversations": "SELECT * FROM conversations ORDER BY id",
-    "projects": "SELECT * FROM projects ORDER BY id",
+    "projects": "SELECT id, path, slug, json_remove(body, '$.last_activity') FROM projects ORDER BY id",
     "usage": "SELECT * FROM usage ORDER BY 1, 2",
     "tool_calls": "SELECT * FROM tool_calls ORDER BY 1, 2",
     "copies": "SELECT * FROM copies ORDER BY 1",

@@ -9,6 +9,7 @@ from observatory.core.batch import Batch, ConversationUsage
 from observatory.core.conversation import Conversation
 from observatory.core.lines import Line
 from observatory.core.project import Project
+from observatory.core.tools import ToolCallRow
 from observatory.core.transcript import Record, parse
 from observatory.core.usage import NONE, Usage
 from observatory.ingest import ledger as module
@@ -25,14 +26,14 @@ class Store:
     conversations: dict[str, Conversation] = attrs.field(factory=dict)
     projects: dict[str, Project] = attrs.field(factory=dict)
     counts: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)
-    calls: set[tuple[str, str]] = attrs.field(factory=set)
+    calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
     asked: int = 0
 
     def commit(self, batch: Batch) -> None:
         self.conversations |= batch.conversations
         self.projects |= batch.projects
         self.counts |= batch.usage
-        self.calls |= batch.tool_calls.keys()
+        self.calls |= batch.tool_calls
 
     def conversation(self, conversation_id: str) -> Conversation | None:
         self.asked += 1
@@ -54,8 +55,8 @@ class Store:
         self.asked += 1
         return {key[1]: row for key, row in self.counts.items() if key[0] == message_id}
 
-    def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool:
-        return (conversation_id, tool_use_id) in self.calls
+    def tool_call(self, conversation_id: str, tool_use_id: str) -> ToolCallRow | None:
+        return self.calls.get((conversation_id, tool_use_id))
 
 
 def conversation(name: str, parent: str | None = None) -> Conversation:
@@ -133,19 +134,6 @@ def test_a_messages_row_tells_when_and_by_which_model_it_began() -> None:
 def test_an_api_message_is_one_reply_of_each_conversation() -> None:
     ledger = Ledger(Store())
     assert [ledger.reply(name, "m") for name in ("a", "a", "b")] == [True, False, True]
-
-
-def test_a_tool_call_is_new_once() -> None:
-    store = Store()
-    ledger = Ledger(store)
-    block = {"type": "tool_use", "id": "t1", "name": "Bash", "input": {}}
-    call = record(line(type="assistant", message={"role": "assistant", "content": [block, block]}))
-    assert ledger.tool_calls("a", call, "1-0-0") == 1
-    store.commit(batch := Batch())
-    ledger.take(batch)
-    store.commit(batch)
-    assert ledger.tool_calls("a", call, "1-0-9") == 0
-    assert ledger.tool_calls("b", call, "2-0-0") == 1
 
 
 def test_ancestors_end_although_damaged_data_loops() -> None:

@@ -15,7 +15,6 @@ from observatory.core.batch import (
     Flag,
     RecordRow,
     SourceRow,
-    ToolCallRow,
     record_key,
 )
 from observatory.core.conversation import Conversation
@@ -24,6 +23,7 @@ from observatory.core.errors import StoreError
 from observatory.core.events import Draft
 from observatory.core.forgetting import Target
 from observatory.core.project import Project
+from observatory.core.tools import ToolCallRow
 from observatory.core.topics import of_conversation, of_file, of_project
 from observatory.core.usage import Usage
 from observatory.storage.forget import preview

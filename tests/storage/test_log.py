@@ -15,7 +15,6 @@ from observatory.core.batch import (
     RecordRow,
     SourceRow,
     StoredRecord,
-    ToolCallRow,
     record_key,
     split_key,
 )
@@ -24,6 +23,7 @@ from observatory.core.detail import Detail
 from observatory.core.errors import StoreError
 from observatory.core.events import Draft
 from observatory.core.project import Project
+from observatory.core.tools import ToolCallRow
 from observatory.core.usage import Usage
 from observatory.storage.log import EventLog, Retention
 
@@ -105,7 +105,8 @@ def test_records_and_rows_are_stored_with_the_events(log: EventLog, tmp_path: Pa
     assert log.project_in("-w") == project()
     assert log.project_ids() == {"p"}
     assert log.usage("m") == {"c": ConversationUsage(True, Usage(1, 2, 3, 4), DETAIL)}
-    assert log.has_tool_call("c", "t")
+    assert log.tool_call("c", "t") == ToolCallRow("c", "t", "Bash", "1-0-0")
+    assert log.tool_call("c", "u") is None
     assert log.waiting(1) == [StoredRecord(11, 11, 0, 0, b"{}")]
     assert [(key, body) for key, _, body in log.lines(1)] == [
         (record_key(1, 0, 0), b"{}"),
