@@ -103,5 +103,6 @@ async def a_power_loss_makes_a_new_epoch(world: SimWorld) -> None:
     saved.rename(world.data_dir)
     world.configure(boot_id="boot-2")
     world.restarts += 1
+    world.write("s1", world.draw.randrange(1, 30))  # so that the new head may be beyond what clients had of the old log
     await world.start()
     world.write("s1", 5)

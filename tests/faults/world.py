@@ -206,11 +206,20 @@ class World(ABC):
         log = self.published()
         missing = self._missing_lines(log)
         assert not missing, f"V6: lines that were never published: {sorted(missing)[:5]}, {len(missing)} in all"
+        self._same_contents(log)
         for peer in self.peers.values():
             try:
                 check(log, peer.witness, peer.last.seq if not peer.here and peer.last is not None else None)
             except AssertionError as error:
                 raise AssertionError(f"{peer.name}: {error}") from None
+
+    def _same_contents(self, log: tuple[Published, ...]) -> None:
+        """What clients hold under a seq of this log is what the log holds: a seq has one content for ever."""
+        for event in log:
+            if event.payload:  # … which forgotten ones have not
+                epoch = orjson.loads(event.payload)["epoch"]
+                held = self._contents.get((epoch, event.seq), event.payload)
+                assert held == event.payload, f"clients hold another event as seq {event.seq} of {epoch} than the log"
 
     def new_log(self) -> None:
         """The log is lost from here on: what was due of it is judged now, and the clients begin anew."""
