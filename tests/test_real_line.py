@@ -240,7 +240,7 @@ def fold(content: bytes, row: Conversation) -> Conversation:
     counts: dict[str, Usage] = {}
     for record in (value for line in split(content, 0)[0] for value in parse(line) if isinstance(value, Record)):
         growth = usage.NONE
-        for message_id, found in record.usage:
+        for message_id, found, _ in record.usage:
             maximum, more = usage.grow(counts.get(message_id or ""), found)
             growth = usage.add(growth, more)
             if message_id is not None:

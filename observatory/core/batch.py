@@ -5,6 +5,7 @@ from typing import Any
 import attrs
 
 from observatory.core.conversation import Conversation
+from observatory.core.detail import UNKNOWN, Detail
 from observatory.core.events import Draft
 from observatory.core.frozen import frozen
 from observatory.core.project import Project
@@ -140,6 +141,7 @@ class ConversationUsage:
 
     replied: bool
     usage: Usage
+    detail: Detail = UNKNOWN
 
 
 @attrs.frozen

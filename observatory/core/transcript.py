@@ -11,6 +11,7 @@ import attrs
 from observatory.core import blocks, prompts, readable, resync, titles, usage
 from observatory.core.blocks import Message, text_field
 from observatory.core.decode import NotJson, decode
+from observatory.core.detail import Detail, legacy_cost
 from observatory.core.frozen import frozen
 from observatory.core.instants import instant
 from observatory.core.kinds import Kind, kind_of
@@ -19,6 +20,7 @@ from observatory.core.titles import Title
 from observatory.core.usage import Usage
 
 Found = dict[str, Any]
+Spent = tuple[tuple[str | None, Usage, Detail], ...]
 
 ERROR_BYTES = 1024  # how much of an unreadable line is shown; the rest is in the file
 OVERSIZE = "oversize line"  # why a line beyond the cap is an error
@@ -36,6 +38,7 @@ TEXTS = (
     *("type", "uuid", "parentUuid", "sessionId", "agentId", "cwd", "gitBranch", "version"),
     *("timestamp", "leafUuid", "requestId"),
 )
+_AGENT_TEXTS = ("id", "model")
 
 
 @attrs.frozen
@@ -57,7 +60,8 @@ class Record:
     timestamp:   RFC 3339 in UTC, as found; None if it is none.
     text:        readable text of a record that is no message; of a command `/x args`.
     raw:         the decoded line for kind "other", never for bridge-session (account ids). Shared: do not change it.
-    usage:       (message id, counts) pairs to be grown per id; id None: counts once, by itself.
+    usage:       (id, counts, detail) of API messages, to be grown per id. The id is the message's; of one without id
+                 the line's, see `line_id`; None: that has none either.
     exhausted:   an API error after the last retry.
     recognised:  this line proves that the file is Claude Code's.
     anomalies:   names of fields that had the wrong type, and what `decode` had to change.
@@ -81,7 +85,7 @@ class Record:
     text: str | None
     raw: Found | None
     message: Message | None
-    usage: tuple[tuple[str | None, Usage], ...]
+    usage: Spent
     title: Title | None
     leaf_uuid: str | None
     request_id: str | None
@@ -150,13 +154,14 @@ def _record(found: Found, offset: int, length: int, data: bytes, notes: list[str
     type_ = named or ""
     is_meta = _flag(found, "isMeta", notes)
     message = _message(found, type_, notes)
+    moment = _timestamp(stamp, notes)
     kind = kind_of(found, type_, message, is_meta, notes)
     text = _text(found, type_, kind, message)
     raw = found if kind == "other" and type_ != "bridge-session" else None
     return Record(  # positional, in the order of the class: this is the hot path
         offset, length, type_, _subtype(found, type_, notes), kind, uuid, parent_uuid, session_id, agent_id,
-        cwd, git_branch, version, _timestamp(stamp, notes), _flag(found, "isSidechain", notes), is_meta,
-        text, raw, message, _usage(found, type_, message, notes),
+        cwd, git_branch, version, moment, _flag(found, "isSidechain", notes), is_meta,
+        text, raw, message, _usage(found, type_, message, (moment, git_branch, uuid), notes),
         _title(found, type_, kind, text, message, leaf_uuid), leaf_uuid, request_id, tuple(notes),
         _recognised(found, type_, session_id, leaf_uuid),
         kind == "error" and type_ == "system" and _exhausted(found),
@@ -210,19 +215,39 @@ def _title(
     return titles.named_by(type_, found, leaf_uuid)
 
 
-def _usage(found: Found, type_: str, message: Message | None, notes: list[str]) -> tuple[tuple[str | None, Usage], ...]:
+def line_id(uuid: str) -> str:
+    """Stands for the id of an API message that has none: the line counts once, and so do its copies in forks."""
+    return f"line:{uuid}"
+
+
+def _usage(
+    found: Found, type_: str, message: Message | None, line: tuple[str | None, str | None, str | None], notes: list[str]
+) -> Spent:
+    """line: time, git branch and uuid."""
     if type_ == "assistant" and message is not None and message.model != SYNTHETIC:
-        counts = found["message"].get("usage")
-        if type(counts) is dict:
-            return ((message.message_id, usage.read(counts, notes)),)
-        if counts is not None:
-            notes.append("usage")
-    elif type_ == "progress":
-        return _agent_usage(found, notes)
+        return _own_usage(found, message, line, notes)
+    if type_ == "progress":
+        return _agent_usage(found, line, notes)
     return ()
 
 
-def _agent_usage(found: Found, notes: list[str]) -> tuple[tuple[str | None, Usage], ...]:
+def _own_usage(
+    found: Found, message: Message, line: tuple[str | None, str | None, str | None], notes: list[str]
+) -> Spent:
+    """Of an assistant line; also of one without counts, since its message has a time and a model all the same."""
+    at, branch, uuid = line
+    counts, cost = found["message"].get("usage"), legacy_cost(found, notes)
+    if type(counts) is not dict:
+        if counts is not None:
+            notes.append("usage")
+        if message.message_id is None and cost is None:
+            return ()
+        counts = {}
+    spent_id = message.message_id or (line_id(uuid) if uuid else None)
+    return ((spent_id, *usage.read(counts, notes, (at, message.model, branch, cost))),)
+
+
+def _agent_usage(found: Found, line: tuple[str | None, str | None, str | None], notes: list[str]) -> Spent:
     """A sub-agent's API message inside a progress line: its own file may never appear. Without an id it is not
     counted, as it could not be told from the same message there."""
     data = found.get("data")
@@ -230,8 +255,10 @@ def _agent_usage(found: Found, notes: list[str]) -> tuple[tuple[str | None, Usag
     inner = outer.get("message") if type(outer) is dict else None
     if type(inner) is not dict or type(inner.get("usage")) is not dict or inner.get("model") == SYNTHETIC:
         return ()
-    message_id = text_field(inner, "id", notes, "message.id")
-    return ((message_id, usage.read(inner["usage"], notes)),) if message_id else ()
+    message_id, model = blocks.text_fields(inner, _AGENT_TEXTS, notes, "message.")
+    if not message_id:
+        return ()
+    return ((message_id, *usage.read(inner["usage"], notes, (line[0], model, line[1], None))),)
 
 
 def _recognised(found: Found, type_: str, session_id: str | None, leaf_uuid: str | None) -> bool:

@@ -6,6 +6,8 @@ message id, summed over ids; live, each line contributes its growth over that ma
 
 from typing import Any
 
+from observatory.core import detail
+from observatory.core.detail import Detail
 from observatory.core.frozen import frozen
 
 MAX_COUNT = 2**53 - 1  # uint53 on the wire; a larger count is no count
@@ -32,17 +34,30 @@ NONE = Usage()
 _COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 _SPLIT = ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
 _INT = frozenset({int})
+_NOWHERE = (None, None, None, None)
 
 
-def read(found: dict[str, Any], notes: list[str]) -> Usage:
-    """The `usage` object of an API message. What is no count is 0, with an anomaly `usage.<field>`."""
+def read(
+    found: dict[str, Any], notes: list[str], line: tuple[str | None, str | None, str | None, float | None] = _NOWHERE
+) -> tuple[Usage, Detail]:
+    """The `usage` object of an API message. What is no count is 0, with an anomaly `usage.<field>`.
+
+    line: time, model, git branch and `costUSD` of the line.
+    """
     fresh, output, creation, cached = _counts(found, _COUNTS, notes)
-    split = found.get("cache_creation")
+    split, short, long = found.get("cache_creation"), 0, 0
     if type(split) is dict:
-        creation = max(creation, sum(_counts(split, _SPLIT, notes)))
+        short, long = _counts(split, _SPLIT, notes)
+        creation = max(creation, short + long)
     elif split is not None:
         notes.append("usage.cache_creation")
-    return Usage(fresh, output, creation, cached)
+    tools, searches = found.get("server_tool_use"), 0
+    if type(tools) is dict:
+        searches = _count(tools.get("web_search_requests"), "web_search_requests", notes)
+    elif tools is not None:
+        notes.append("usage.server_tool_use")
+    about = detail.read(found, (short, long), searches, line, notes)
+    return Usage(fresh, output, creation, cached), about
 
 
 def grow(old: Usage | None, new: Usage) -> tuple[Usage, Usage]:

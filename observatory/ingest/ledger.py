@@ -11,6 +11,7 @@ import attrs
 from observatory.core import usage as tokens
 from observatory.core.batch import Batch, ConversationUsage, SourceRow, ToolCallRow
 from observatory.core.conversation import Conversation
+from observatory.core.detail import merge
 from observatory.core.project import Project
 from observatory.core.transcript import Record
 from observatory.core.usage import Usage
@@ -116,13 +117,11 @@ class Ledger:
     def grow(self, conversation_id: str, record: Record) -> tuple[Usage, Usage]:
         """What a record's usage adds to the totals over all files, and to those of its conversation."""
         overall, own = tokens.NONE, tokens.NONE
-        for message_id, counts in record.usage:
-            if message_id is None:  # counts once, by itself
-                overall, own = tokens.add(overall, counts), tokens.add(own, counts)
-                continue
+        for found, counts, detail in record.usage:
+            message_id = found or f"line:{conversation_id}@{record.offset}"
             rows = self._usage_rows(message_id)
             if not rows and len(record.usage) == 1:  # the usual case: the first line of its message
-                self._count(message_id, conversation_id, ConversationUsage(False, counts))
+                self._count(message_id, conversation_id, ConversationUsage(False, counts, detail))
                 return counts, counts
             known = tokens.NONE
             for row in rows.values():
@@ -130,8 +129,9 @@ class Ledger:
             mine = rows.get(conversation_id, UNCOUNTED)
             maximum, growth = tokens.grow(mine.usage, counts)
             own, overall = tokens.add(own, growth), tokens.add(overall, tokens.grow(known, counts)[1])
-            if growth:
-                self._count(message_id, conversation_id, ConversationUsage(mine.replied, maximum))
+            merged = merge(mine.detail, detail)
+            if growth or merged is not mine.detail:
+                self._count(message_id, conversation_id, ConversationUsage(mine.replied, maximum, merged))
         return overall, own
 
     def reply(self, conversation_id: str, message_id: str | None) -> bool:
@@ -140,7 +140,7 @@ class Ledger:
             return True
         mine = self._usage_rows(message_id).get(conversation_id, UNCOUNTED)
         if not mine.replied:
-            self._count(message_id, conversation_id, ConversationUsage(True, mine.usage))
+            self._count(message_id, conversation_id, ConversationUsage(True, mine.usage, mine.detail))
         return not mine.replied
 
     def _usage_rows(self, message_id: str) -> dict[str, ConversationUsage]:

@@ -19,10 +19,11 @@ from observatory.core.batch import (
     split_key,
 )
 from observatory.core.conversation import Conversation
+from observatory.core.detail import Detail
 from observatory.core.project import Project
 from observatory.core.usage import Usage
 from observatory.storage.bodies import Bodies
-from observatory.storage.rows import SOURCE_COLUMNS, key_range
+from observatory.storage.rows import SOURCE_COLUMNS, USAGE_COLUMNS, key_range
 
 
 class Lookups:
@@ -70,8 +71,9 @@ class Lookups:
 
     def usage(self, message_id: str) -> dict[str, ConversationUsage]:
         """What an API message counts, by conversation."""
-        rows = self._db.execute("SELECT * FROM usage WHERE message_id = ?", (message_id,))
-        return {row[1]: ConversationUsage(bool(row[2]), Usage(*row[3:])) for row in rows}
+        query = f"SELECT conversation_id, {USAGE_COLUMNS} FROM usage WHERE message_id = ?"
+        rows = self._db.execute(query, (message_id,))
+        return {row[0]: ConversationUsage(bool(row[1]), Usage(*row[2:6]), Detail(*row[6:])) for row in rows}
 
     def has_tool_call(self, conversation_id: str, tool_use_id: str) -> bool:
         """Whether the conversation made this call already."""

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from observatory.core.batch import Batch, SourceRow, record_key
+from observatory.core.batch import Batch, ConversationUsage, SourceRow, record_key
 
 _INSERT_RECORD = (
     "INSERT OR IGNORE INTO records (id, length, span, line, conversation_id, type, kind, uuid, message_id, timestamp,"
@@ -22,6 +22,13 @@ _UPSERT_SOURCE = (
     f"INSERT INTO sources ({SOURCE_COLUMNS}) VALUES ({', '.join('?' * 14)}) ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _CHANGING)
     + ", packed = CASE WHEN generation = excluded.generation THEN packed ELSE 0 END"
+)
+USAGE_COLUMNS = (
+    "replied, input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens, at, model, branch,"
+    " service_tier, speed, geo, cache_5m, cache_1h, web_searches, cost_usd"
+)
+_REPLACE_USAGE = (
+    f"INSERT OR REPLACE INTO usage (message_id, conversation_id, {USAGE_COLUMNS}) VALUES ({', '.join('?' * 17)})"
 )
 _UPSERT_CONVERSATION = (
     "INSERT INTO conversations (id, project_id, updated_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
@@ -65,8 +72,7 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         projects = [(p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()]
         many(_UPSERT_PROJECT, projects)
     if batch.usage:
-        usage = ((*key, int(row.replied), *attrs.astuple(row.usage)) for key, row in batch.usage.items())
-        many("INSERT OR REPLACE INTO usage VALUES (?, ?, ?, ?, ?, ?, ?)", usage)
+        many(_REPLACE_USAGE, (_usage_values(*key, row) for key, row in batch.usage.items()))
     if batch.tool_calls:
         calls = ((t.conversation_id, t.tool_use_id, t.name, t.record) for t in batch.tool_calls.values())
         many("INSERT OR IGNORE INTO tool_calls VALUES (?, ?, ?, ?)", calls)
@@ -84,6 +90,15 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
 def key_range(source_id: int) -> tuple[int, int]:
     """The keys of a source's records: from, and up to but not including."""
     return record_key(source_id, 0, 0), record_key(source_id + 1, 0, 0)
+
+
+def _usage_values(message_id: str, conversation_id: str, row: ConversationUsage) -> tuple[Any, ...]:
+    u, d = row.usage, row.detail
+    return (
+        message_id, conversation_id, int(row.replied), u.input_tokens, u.output_tokens, u.cache_creation_input_tokens,
+        u.cache_read_input_tokens, d.at, d.model, d.branch, d.service_tier, d.speed, d.geo, d.cache_5m, d.cache_1h,
+        d.web_searches, d.cost_usd,
+    )  # fmt: skip
 
 
 def _source_values(row: SourceRow) -> tuple[Any, ...]:

@@ -63,13 +63,23 @@ CREATE TABLE copies (          -- who holds a line: another file that holds it t
 );
 
 CREATE TABLE usage (           -- per API message and conversation, each field's maximum over the lines that carry the id
-    message_id      TEXT NOT NULL,
+    message_id      TEXT NOT NULL,      -- of a message without id: line: and the line's uuid, or its place
     conversation_id TEXT NOT NULL,
     replied         INTEGER NOT NULL,   -- 1 when an assistant line of this conversation carried the id
     input_tokens    INTEGER NOT NULL,
     output_tokens   INTEGER NOT NULL,
     cache_creation_input_tokens INTEGER NOT NULL,
     cache_read_input_tokens     INTEGER NOT NULL,
+    at              TEXT,               -- earliest time of its lines, RFC 3339 with ms; at … cost_usd: core/detail.py
+    model           TEXT,
+    branch          TEXT,               -- git's, on the earliest line
+    service_tier    TEXT,
+    speed           TEXT,
+    geo             TEXT,
+    cache_5m        INTEGER NOT NULL DEFAULT 0,  -- of cache_creation, as far as the lines split it
+    cache_1h        INTEGER NOT NULL DEFAULT 0,
+    web_searches    INTEGER NOT NULL DEFAULT 0,
+    cost_usd        REAL,               -- costUSD of old versions of Claude Code
     PRIMARY KEY (message_id, conversation_id)
 ) WITHOUT ROWID;
 

@@ -67,7 +67,7 @@ def test_tokens_are_the_maximum_per_field_and_message(samples: dict[str, list[Re
     known: dict[str, Usage] = {}
     total = usage.NONE
     for _, record in records(samples):
-        for message_id, counts in record.usage:
+        for message_id, counts, _ in record.usage:
             maximum, growth = usage.grow(known.get(message_id or ""), counts)
             if message_id is not None:
                 known[message_id] = maximum

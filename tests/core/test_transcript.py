@@ -9,7 +9,7 @@ from observatory.core.blocks import Message, ToolCall, ToolResult
 from observatory.core.lines import Line
 from observatory.core.titles import Title
 from observatory.core.transcript import Record, parse
-from observatory.core.usage import Usage
+from observatory.core.usage import NONE, Usage
 
 T = "2026-11-22T21:00:00.100Z"
 ENVELOPE: dict[str, Any] = {
@@ -210,16 +210,22 @@ def test_null_is_simply_absent() -> None:
     ("found", "usage"),
     [
         (assistant("x"), (("m1", Usage(3, 20, 0, 900)),)),
-        (assistant("x", id=None), ((None, Usage(3, 20, 0, 900)),)),
+        (assistant("x", id=None), (("line:u1", Usage(3, 20, 0, 900)),)),
+        (
+            record({**ENVELOPE, "uuid": None, "type": "assistant", "message": {"usage": COUNTS}}),
+            ((None, Usage(3, 20, 0, 900)),),
+        ),
         (assistant("x", model="<synthetic>"), ()),
-        (assistant("x", usage=None), ()),
-        (assistant("x", usage=5), ()),
+        (assistant("x", usage=None), (("m1", NONE),)),
+        (assistant("x", usage=5), (("m1", NONE),)),
+        (assistant("x", usage=None, id=None), ()),
+        (record({**ENVELOPE, "type": "assistant", "message": {}, "costUSD": 0.5}), (("line:u1", NONE),)),
         (user("x"), ()),
         (record({**ENVELOPE, "type": "assistant"}), ()),
     ],
 )
 def test_an_assistant_line_contributes_its_usage(found: Record, usage: object) -> None:
-    assert found.usage == usage
+    assert tuple(pair[:2] for pair in found.usage) == usage
     assert ("usage" in found.anomalies) == (found == assistant("x", usage=5))
 
 
@@ -238,7 +244,7 @@ def test_an_assistant_line_contributes_its_usage(found: Record, usage: object) -
 )
 def test_a_sub_agents_usage_hides_in_progress_lines(data: object, usage: bool) -> None:
     found = record({**ENVELOPE, "type": "progress", "data": data})
-    assert found.usage == ((("m9", Usage(3, 20, 0, 900)),) if usage else ())
+    assert [pair[:2] for pair in found.usage] == ([("m9", Usage(3, 20, 0, 900))] if usage else [])
 
 
 @pytest.mark.parametrize(

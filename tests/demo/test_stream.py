@@ -116,7 +116,7 @@ def test_a_sub_agent_lies_below_its_parent_and_is_told_of_beside_it(files: Any, 
 def test_one_reply_is_several_lines_whose_counts_grow(files: Any) -> None:
     outputs: dict[tuple[str, str], list[int]] = defaultdict(list)
     for path, record in records(files):
-        for message_id, usage in record.usage:
+        for message_id, usage, _ in record.usage:
             if record.type == "assistant":
                 assert message_id is not None
                 outputs[path, message_id].append(usage.output_tokens)

@@ -103,12 +103,31 @@ def test_tokens_grow_by_the_maximum_over_all_conversations() -> None:
     assert ledger.grow("b", record(reply(4, "m", output=12))) == (Usage(0, 2), Usage(0, 5))
 
 
-def test_a_message_without_id_counts_by_itself() -> None:
+def test_a_line_without_message_id_counts_by_itself_and_once() -> None:
     ledger = Ledger(Store())
-    nameless = record(line(type="assistant", message={"role": "assistant", "usage": {"output_tokens": 5}}))
-    assert ledger.grow("a", nameless) == ledger.grow("a", nameless) == (Usage(0, 5), Usage(0, 5))
+    message = {"role": "assistant", "usage": {"output_tokens": 5}}
+    nameless = record(line(type="assistant", message=message))
+    later = attrs.evolve(nameless, offset=90)
+    named = record(line(type="assistant", uuid="u", message=message))
+    assert ledger.grow("a", nameless) == ledger.grow("a", later) == (Usage(0, 5), Usage(0, 5))
+    assert ledger.grow("a", nameless) == (NONE, NONE)  # read again
+    assert ledger.grow("a", named) == (Usage(0, 5), Usage(0, 5))
+    assert ledger.grow("b", named) == (NONE, Usage(0, 5))  # its copy in a fork
+    ledger.take(batch := Batch())
+    assert batch.usage.keys() == {("line:a@0", "a"), ("line:a@90", "a"), ("line:u", "a"), ("line:u", "b")}
     assert ledger.reply("a", None)
     assert ledger.reply("a", None)
+
+
+def test_a_messages_row_tells_when_and_by_which_model_it_began() -> None:
+    ledger = Ledger(Store())
+    ledger.grow("a", record(reply(5, "m", gitBranch="late")))
+    ledger.grow("a", record(reply(2, "m", output=3, gitBranch="early")))
+    ledger.reply("a", "m")
+    ledger.take(batch := Batch())
+    row = batch.usage["m", "a"]
+    assert (row.replied, row.usage) == (True, Usage(1, 10))
+    assert (row.detail.at, row.detail.branch, row.detail.model) == ("2026-11-22T20:00:00.002Z", "early", "m")
 
 
 def test_an_api_message_is_one_reply_of_each_conversation() -> None:

@@ -20,6 +20,7 @@ from observatory.core.batch import (
     split_key,
 )
 from observatory.core.conversation import Conversation
+from observatory.core.detail import Detail
 from observatory.core.errors import StoreError
 from observatory.core.events import Draft
 from observatory.core.project import Project
@@ -28,6 +29,7 @@ from observatory.storage.log import EventLog, Retention
 
 NOW = 1_795_381_200_000
 STATE = FileState(1, 2, 3, 4, 5)
+DETAIL = Detail("2026-01-01T00:00:00.000Z", "claude-x", "main", "standard", "fast", "us", 2, 1, 5, 0.25)
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_records_and_rows_are_stored_with_the_events(log: EventLog, tmp_path: Pa
         records=[record(0), record(11, error="not JSON", conversation_id=None)],
         conversations={"c": conversation()},
         projects={"p": project()},
-        usage={("m", "c"): ConversationUsage(True, Usage(1, 2, 3, 4))},
+        usage={("m", "c"): ConversationUsage(True, Usage(1, 2, 3, 4), DETAIL)},
         copies={-7: 1},
         tool_calls={("c", "t"): ToolCallRow("c", "t", "Bash", "1-0-0")},
         scanned_roots=["/r"],
@@ -102,7 +104,7 @@ def test_records_and_rows_are_stored_with_the_events(log: EventLog, tmp_path: Pa
     assert log.project_at("/w") == project()
     assert log.project_in("-w") == project()
     assert log.project_ids() == {"p"}
-    assert log.usage("m") == {"c": ConversationUsage(True, Usage(1, 2, 3, 4))}
+    assert log.usage("m") == {"c": ConversationUsage(True, Usage(1, 2, 3, 4), DETAIL)}
     assert log.has_tool_call("c", "t")
     assert log.waiting(1) == [StoredRecord(11, 11, 0, 0, b"{}")]
     assert [(key, body) for key, _, body in log.lines(1)] == [
