@@ -18,6 +18,7 @@ LAW: dict[str, set[str]] = {
     "actors": set(),
     "observatory.core": set(),
     "observatory.config": {"observatory.core"},
+    "observatory.pricing": {"observatory.core"},  # a package's prices as our table: only a command asks for them
     "observatory.telemetry": {"observatory.core", "actors"},
     "observatory.storage": BASE,
     "observatory.sinks": BASE,
@@ -47,6 +48,7 @@ LAW: dict[str, set[str]] = {
         "observatory.client",
         "observatory.storage",
         "observatory.demo",
+        "observatory.pricing",
     },
 }
 ACTORS_MAY_IMPORT = {"trio", "attrs", "watchfiles", "inotify_simple", "actors"}

@@ -138,6 +138,13 @@ class ArchiveReader:
 @contextmanager
 def reading(directory: Path) -> Iterator[ArchiveReader]:
     """The archive of a data directory. Raises StoreError when there is none that can be read."""
+    with archive(directory) as db:
+        yield ArchiveReader(db, directory / DATABASE)
+
+
+@contextmanager
+def archive(directory: Path) -> Iterator[sqlite3.Connection]:
+    """A read-only connection to the archive of a data directory. Raises StoreError as `reading`."""
     path = directory / DATABASE
     if not path.is_file():
         raise StoreError(f"there is no archive in {directory}", "start a server first, or name another with --data-dir")
@@ -150,7 +157,7 @@ def reading(directory: Path) -> Iterator[ArchiveReader]:
         if version > SCHEMA_VERSION:
             what = f"{path} was written by a newer Observatory (schema {version}, this one knows {SCHEMA_VERSION})"
             raise StoreError(what, "upgrade this installation, or choose another with --data-dir")
-        yield ArchiveReader(db, path)
+        yield db
 
 
 def _is_at_rest(directory: Path) -> bool:

@@ -75,7 +75,8 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         many(_REPLACE_USAGE, (_usage_values(*key, row) for key, row in batch.usage.items()))
     if batch.tool_calls:
         calls = ((t.conversation_id, t.tool_use_id, t.name, t.record) for t in batch.tool_calls.values())
-        many("INSERT OR IGNORE INTO tool_calls VALUES (?, ?, ?, ?)", calls)
+        columns = "conversation_id, tool_use_id, name, record"
+        many(f"INSERT OR IGNORE INTO tool_calls ({columns}) VALUES (?, ?, ?, ?)", calls)
     if batch.copies:
         many("INSERT OR IGNORE INTO copies VALUES (?, ?)", batch.copies.items())
     if batch.originals:

@@ -88,6 +88,10 @@ CREATE TABLE tool_calls (
     tool_use_id     TEXT NOT NULL,
     name            TEXT NOT NULL,
     record          TEXT NOT NULL,      -- the record's public id
+    called_at       TEXT,
+    status          TEXT,               -- pending, success, error, orphaned
+    answered_at     TEXT,
+    duration_ms     INTEGER,
     PRIMARY KEY (conversation_id, tool_use_id)
 ) WITHOUT ROWID;
 
