@@ -170,6 +170,31 @@ def ls(place: dict[str, Any], **options: Any) -> None:  # noqa: ANN401 - the opt
 
 
 @main.command()
+@click.argument("group", default="day", metavar="[GROUP]")
+@click.option("--since", metavar="DATE", help="From this day on, such as 2026-11-24.")
+@click.option("--until", metavar="DATE", help="Up to this day, and with it.")
+@click.option("--project", metavar="NAME|.", help="Only this project; . is the one of this directory.")
+@click.option(
+    "--timezone", metavar="ZONE", help="Whose days they are, such as Europe/Berlin.  [default: this machine's]"
+)
+@click.option("--budget", type=click.FloatRange(min=0), metavar="USD",
+              help="What a day, week or month may cost: tells what costs more, or is about to.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="The rows as CSV, with a header.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory.")
+@one_line_errors
+def stats(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Tokens, cost and tools, by GROUP; also while a server runs, and while none does.
+
+    GROUP: day (default), week, month, project, model, branch, conversation; tool: calls, errors and durations; block:
+    five-hour blocks, how fast the one that runs fills, and where it will end.
+    """
+    from observatory.cli.stats import Options, run
+
+    run(Options(**options))
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="The whole status as JSON.")
 @which_server
 @one_line_errors

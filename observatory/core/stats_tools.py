@@ -39,6 +39,14 @@ class ToolTally:
         if row.duration_ms is not None:
             self.durations.append(row.duration_ms)
 
+    def join(self, other: "ToolTally") -> None:
+        """All of another's calls."""
+        self.calls += other.calls
+        self.errors += other.errors
+        self.orphaned += other.orphaned
+        self.pending += other.pending
+        self.durations += other.durations
+
     def percentile(self, percent: int) -> int | None:
         """ms that so many of a hundred calls did not exceed: a value that occurred (nearest rank)."""
         if not self.durations:
