@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from math import floor
 from typing import Any, TextIO
 
 from rich.text import Text
@@ -55,8 +56,8 @@ def _sums(rows: Rows, report: Report) -> list[Column]:
     columns = [
         number("INPUT", _of(rows, "input_tokens")),
         number("OUTPUT", _of(rows, "output_tokens")),
-        number("CACHE WRITE", _of(rows, "cache_creation_input_tokens")),
-        number("CACHE READ", _of(rows, "cache_read_input_tokens")),
+        number("CACHE WRITE", _of(rows, "cache_creation_input_tokens"), "WRITE"),
+        number("CACHE READ", _of(rows, "cache_read_input_tokens"), "READ"),
         fixed("COST", [money(row["cost_usd"], bool(row["unpriced_messages"])) for row in rows], "green"),
     ]
     if report.budget is not None:
@@ -64,14 +65,14 @@ def _sums(rows: Rows, report: Report) -> list[Column]:
         columns.append(fixed("BUDGET", [*(_share(row, limit) for row in rows[:-1]), ""], "yellow"))
     if any(row["legacy_messages"] for row in rows):
         columns.append(fixed("COSTUSD", [money(row["legacy_cost_usd"]) for row in rows]))
-    columns.append(number("MESSAGES", _of(rows, "messages")))
+    columns.append(number("MESSAGES", _of(rows, "messages"), "MSGS"))
     if report.query.group != "conversation":
         columns.append(number("CONV", _of(rows, "conversations")))
     return columns
 
 
 def _share(row: dict[str, Any], limit_usd: float) -> str:
-    share = f"{row['cost_usd'] / limit_usd:.0%}" if row["cost_usd"] is not None and limit_usd else "-"
+    share = f"{floor(row['cost_usd'] / limit_usd * 100)}%" if row["cost_usd"] is not None and limit_usd else "-"
     return f"{share} over" if row["over_budget"] else share
 
 
@@ -94,9 +95,9 @@ def _blocks(report: Report, rows: Rows) -> list[Column]:
         number("OUTPUT", _of(rows, "output_tokens")),
         number("TOKENS", _of(rows, "tokens")),
         fixed("COST", [money(row["cost_usd"], bool(row["unpriced_messages"])) for row in rows], "green"),
-        number("TOKENS/MIN", rates),
+        number("TOKENS/MIN", rates, "TOK/MIN"),
         fixed("COST/H", [money(row["cost_per_hour_usd"]) for row in rows]),
-        number("MESSAGES", _of(rows, "messages")),
+        number("MESSAGES", _of(rows, "messages"), "MSGS"),
     ]
 
 
@@ -110,11 +111,14 @@ def _footnotes(report: Report, rows: Rows, sums: dict[str, Any]) -> list[str]:
         reasons = sorted(sums["unpriced"].items(), key=lambda pair: (-pair[1], pair[0]))
         named = ", ".join(f"{one_line(reason, 80)} ({count:,})" for reason, count in reasons[:REASONS])
         more = f" and {len(reasons) - REASONS} more reasons" if len(reasons) > REASONS else ""
-        lines.append(f"cost is without {sums['unpriced_messages']:,} messages that have no price: {named}{more}")
+        count = sums["unpriced_messages"]
+        what = "1 message that has" if count == 1 else f"{count:,} messages that have"
+        lines.append(f"cost is without {what} no price: {named}{more}")
     if sums.get("legacy_messages"):
         lines.append("COSTUSD is what old versions of Claude Code wrote themselves; it is no part of COST")
     if report.prices is not None:
-        lines.append(f"prices: {report.prices}, as of {report.prices_date or 'an unknown day'}; days: {report.zone}")
+        times = "times" if isinstance(report.figures, Blocks) else "days"
+        lines.append(f"prices: {report.prices}, as of {report.prices_date or 'an unknown day'}; {times}: {report.zone}")
     return lines
 
 

@@ -16,12 +16,13 @@ UNITS = ("", "k", "M", "B", "T")
 
 @attrs.frozen
 class Column:
-    """One column. short: what is shown instead of `cells` where the line is too long; None: the texts, cut."""
+    """One column. short, brief: cells and head where the line is too long. Without `short` the cells are cut there."""
 
     head: str
     cells: Sequence[str]
     short: Sequence[str] | None = None
     style: str = ""
+    brief: str = ""
 
     @property
     def is_text(self) -> bool:
@@ -30,7 +31,9 @@ class Column:
 
     def texts(self, brief: bool) -> list[str]:
         """The head and the cells."""
-        return [self.head, *(self.short if brief and self.short is not None else self.cells)]
+        if brief:
+            return [self.brief or self.head, *(self.cells if self.short is None else self.short)]
+        return [self.head, *self.cells]
 
 
 def text(head: str, values: Sequence[str | None], style: str = "") -> Column:
@@ -38,10 +41,10 @@ def text(head: str, values: Sequence[str | None], style: str = "") -> Column:
     return Column(head, [one_line(value, 200) if value else "-" for value in values], None, style)
 
 
-def number(head: str, values: Sequence[int | None]) -> Column:
+def number(head: str, values: Sequence[int | None], brief: str = "") -> Column:
     """A column of counts."""
     full = ["-" if value is None else f"{value:,}" for value in values]
-    return Column(head, full, ["-" if value is None else compact(value) for value in values])
+    return Column(head, full, ["-" if value is None else compact(value) for value in values], "", brief)
 
 
 def fixed(head: str, cells: Sequence[str], style: str = "") -> Column:

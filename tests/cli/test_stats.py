@@ -216,7 +216,7 @@ async def test_a_table_for_people(archive: Path) -> None:
         "MESSAGES",
         "CONV",
     ]
-    assert "cost is without 1 messages that have no price: model gpt-9 (1)" in lines
+    assert "cost is without 1 message that has no price: model gpt-9 (1)" in lines
     assert any(line.startswith("prices: genai-prices ") for line in lines)
     assert "$0.02+" in lines[-4]
 
