@@ -21,7 +21,7 @@ from observatory.core.errors import UsageError
 from observatory.core.naming import Names, project_of
 from observatory.core.neutral import neutral_json
 from observatory.core.pricing import PICO
-from observatory.core.stats import distinct, tally, total
+from observatory.core.stats import distinct, tally, tally_shared
 from observatory.core.stats_blocks import blocks
 from observatory.core.stats_query import Query, day_of, group_of, message_key, period_of, tool_filter
 from observatory.core.stats_report import Blocks, Groups, Report, Tools
@@ -101,9 +101,7 @@ def _report(reader: StatisticsReader, options: Options, asked: Query, calendar: 
         rows = [row for row in distinct(reader.usage()) if key(row) is not None]
         return attrs.evolve(made, figures=Blocks(blocks(rows, table)))
     if query.group == "conversation":  # each with all of its messages; what several have counts once in the total
-        groups = tally(reader.usage(), key, table)
-        over_all = tally(distinct(reader.usage()), lambda row: None if key(row) is None else "", table)
-        return attrs.evolve(made, figures=Groups(groups, total(over_all.values())))
+        return attrs.evolve(made, figures=Groups(*tally_shared(reader.usage(), key, table)))
     groups = tally(distinct(reader.usage()), key, table)
     return attrs.evolve(made, figures=Groups(groups), budget=_budget(options, query, groups, calendar, now))
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observatory.core.pricing import ModelPrices, Period, PriceTable, Rate, Rates
-from observatory.core.stats import Row, Tally, distinct, merged, tally, total
+from observatory.core.stats import Row, Tally, distinct, merged, tally, tally_shared, total
 
 RATES = Rates(Rate(3), Rate(15), Rate(4), Rate(6), Rate(1), Rate(1000))
 TIERED = attrs.evolve(Rates(*(Rate(price, ((100, price * 2),)) for price in (3, 15, 4, 6, 1))), search=Rate(1000))
@@ -106,6 +106,13 @@ def test_what_is_not_asked_for_is_left_out() -> None:
     assert total([]) == Tally()
     assert Tally().legacy_usd is None
     assert tally([row(legacy=0.25)], lambda _: "", TABLE)[""].legacy_usd == 0.25
+
+
+def test_groups_that_share_messages_have_a_total_of_each_message_once() -> None:
+    rows = [row("m", "c", (1, 5)), row("m", "d", (1, 9)), row("n", "d", (1, 1)), row("o", "e", (7, 7))]
+    groups, overall = tally_shared(rows, lambda one: None if one.conversation_id == "e" else one.conversation_id, TABLE)
+    assert {key: (group.messages, group.output) for key, group in groups.items()} == {"c": (1, 5), "d": (2, 10)}
+    assert (overall.messages, overall.output, overall.cost) == (2, 10, 2 * 3 + 10 * 15)
 
 
 def test_dollars_of_old_versions_add_up_exactly() -> None:
