@@ -1,8 +1,10 @@
 """`observatory stats`: tokens, cost, tools and five-hour blocks, from the archive, whether a server runs or not."""
 
 import csv
+import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ def run(options: Options, now: datetime | None = None) -> None:
     """Print the figures. Raises UsageError, StoreError."""
     asked, calendar = _asked(options)
     directory = Where(data_dir=options.data_dir).directory()
-    with statistics(directory) as reader:
+    with _no_collection(), statistics(directory) as reader:
         report = _report(reader, options, asked, Calendar(calendar), now or datetime.now(UTC))
     if options.as_json:
         print(neutral_json(orjson.dumps(report.json()).decode()))
@@ -59,6 +61,16 @@ def run(options: Options, now: datetime | None = None) -> None:
         show.write(report, sys.stdout)
     for notice in [*report.warnings, *_emptiness(report, options)]:
         print(f"observatory: {notice}", file=sys.stderr)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Hundreds of thousands of rows come, and none of them is part of a cycle: looking for cycles costs a tenth."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _asked(options: Options) -> tuple[Query, tzinfo | None]:

@@ -172,9 +172,10 @@ class Sums(Generic[K]):
         sums.output += output
         sums.creation += creation
         sums.cached += cached
-        sums.cache_1h += cache_1h
-        sums.searches += searches
         sums.conversations.add(conversation)
+        if cache_1h or searches:  # rare: each line here is run for every message there is
+            sums.cache_1h += cache_1h
+            sums.searches += searches
         if legacy is not None:
             sums.legacy.append(legacy)
         if fresh + creation + cached > cell.limit:
