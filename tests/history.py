@@ -29,7 +29,7 @@ def usage(fresh: int, output: int, creation: int = 0, cached: int = 0, **more: A
 
 
 def reply(uuid: str, at: str, message_id: str | None, counts: Line, model: str = OPUS, **more: Any) -> Line:
-    message = {"id": message_id, "role": "assistant", "model": model, "content": [], "usage": counts}
+    message: Line = {"id": message_id, "role": "assistant", "model": model, "content": [], "usage": counts}
     found = {"type": "assistant", "uuid": uuid, "parentUuid": None, "sessionId": MAIN, "cwd": "/home/ada/shop"}
     return {**found, "timestamp": at, "gitBranch": "main", "message": message, **more}
 

@@ -48,13 +48,7 @@ class Calendar:
 
     def key(self, period: Period, at: str | None) -> str:
         """The period's name."""
-        match period:
-            case "day":
-                return self.day(at)
-            case "week":
-                return self.week(at)
-            case "month":
-                return self.month(at)
+        return {"day": self.day, "week": self.week, "month": self.month}[period](at)
 
     def span(self, period: Period, now: datetime) -> tuple[datetime, datetime]:
         """Where the period that holds `now` begins and ends: midnights of the zone, so a day may have 23 hours."""
@@ -65,7 +59,7 @@ class Calendar:
             case "week":
                 first = today - timedelta(days=today.weekday())
                 after = first + timedelta(days=7)
-            case "month":
+            case _:
                 first = today.replace(day=1)
                 after = (first + timedelta(days=31)).replace(day=1)
         return self._midnight(first), self._midnight(after)

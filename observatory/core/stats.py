@@ -7,7 +7,7 @@ Integers only, so that no sum depends on an order. Source: transcripts.md §5; d
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from math import fsum
-from typing import Any, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -144,37 +144,80 @@ class _Cell:
         return s
 
 
-def tally(rows: Iterable[Row], key_of: Callable[[Row], K | None], table: PriceTable) -> dict[K, Tally]:
-    """Sums by key. key_of: None leaves the message out."""
-    cells: dict[tuple[Any, ...], _Cell] = {}
-    for row in rows:
-        key = key_of(row)
-        if key is None:
-            continue
+@attrs.define
+class Sums(Generic[K]):
+    """Sums by key, grown message by message."""
+
+    table: PriceTable
+    _by_price: dict[Rates | Reason, dict[K, _Cell]] = attrs.field(factory=dict)
+    _known: dict[tuple[str | None, ...], dict[K, _Cell]] = attrs.field(
+        factory=dict
+    )  # the same, by what tells the price
+
+    def add(self, key: K, row: Row) -> None:
+        """One message more."""
         _, conversation, fresh, output, creation, cached, cache_1h, searches, at, model, _, tier, speed, geo, legacy = (
             row
         )
-        place = (key, model, tier, speed, geo, at and at[:10])
-        cell = cells.get(place)
+        context = (model, tier, speed, geo, at and at[:10])
+        cells = self._known.get(context)
+        if cells is None:
+            cells = self._known[context] = self._by_price.setdefault(rates_of(self.table, *context), {})
+        cell = cells.get(key)
         if cell is None:
-            cell = cells[place] = _Cell(rates_of(table, *place[1:]))
+            cell = cells[key] = _Cell(rates_of(self.table, *context))
         sums = cell.sums
         sums.messages += 1
         sums.fresh += fresh
         sums.output += output
         sums.creation += creation
         sums.cached += cached
-        sums.cache_1h += cache_1h
-        sums.searches += searches
         sums.conversations.add(conversation)
+        if cache_1h or searches:  # rare: each line here is run for every message there is
+            sums.cache_1h += cache_1h
+            sums.searches += searches
         if legacy is not None:
             sums.legacy.append(legacy)
         if fresh + creation + cached > cell.limit:
             cell.look_at(row)
-    groups: dict[K, Tally] = {}
-    for place, cell in cells.items():
-        groups.setdefault(place[0], Tally()).join(cell.finished())
-    return groups
+
+    def groups(self) -> dict[K, Tally]:
+        """What there is by now; nothing may be added after that."""
+        groups: dict[K, Tally] = {}
+        for cells in self._by_price.values():
+            for key, cell in cells.items():
+                groups.setdefault(key, Tally()).join(cell.finished())
+        return groups
+
+
+def tally(rows: Iterable[Row], key_of: Callable[[Row], K | None], table: PriceTable) -> dict[K, Tally]:
+    """Sums by key. key_of: None leaves the message out."""
+    sums = Sums[K](table)
+    add = sums.add
+    for row in rows:
+        key = key_of(row)
+        if key is not None:
+            add(key, row)
+    return sums.groups()
+
+
+def tally_shared(
+    rows: Iterable[Row], key_of: Callable[[Row], K | None], table: PriceTable
+) -> tuple[dict[K, Tally], Tally]:
+    """Sums by key over all rows, of which several may be one message's; and the total, each message once."""
+    own, overall = Sums[K](table), Sums[str](table)
+
+    def counted() -> Iterator[Row]:
+        for row in rows:
+            key = key_of(row)
+            if key is not None:
+                own.add(key, row)
+            yield row
+
+    for row in distinct(counted()):
+        if key_of(row) is not None:
+            overall.add("", row)
+    return own.groups(), total(overall.groups().values())
 
 
 def total(groups: Iterable[Tally]) -> Tally:

@@ -68,7 +68,8 @@ def message_key(query: Query, calendar: Calendar, projects: Mapping[str, str]) -
 def _key(group: Group, calendar: Calendar, projects: Mapping[str, str]) -> Callable[[Row], Hashable]:
     match group:
         case "day":
-            return lambda row: calendar.day(row.at)
+            day = calendar.day
+            return lambda row: day(row.at)
         case "week":
             return lambda row: calendar.week(row.at)
         case "month":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 import attrs
 
@@ -80,6 +80,7 @@ class Report:
                 return sorted(tools, key=lambda name: (-tools[name].calls, name))
             case Blocks(blocks):
                 return list(range(len(blocks)))
+        assert_never(self.figures)
 
     def rows(self) -> list[Shape]:
         """One object a row, see docs/stats.md."""
@@ -88,24 +89,28 @@ class Report:
     def _row(self, key: Any) -> Shape:  # noqa: ANN401 - of the group's kind
         match self.figures:
             case Groups(groups):
-                row = {**self.labels.of(self.query.group, key), **figures(groups[key])}
-                return row if self.budget is None else {**row, "over_budget": key in self.budget.passed}
+                return self._with_budget({**self.labels.of(self.query.group, key), **figures(groups[key])}, key)
             case Tools(tools):
                 return tool_figures(key, tools[key])
             case Blocks(blocks):
                 return block_figures(blocks[key], self.now)
+        assert_never(self.figures)
 
     def example(self) -> Shape:
         """A row of nothing: its fields are those of any other."""
         match self.figures:
             case Groups():
                 key = ("", "") if self.query.group == "branch" else ""
-                return {**self.labels.of(self.query.group, key), **figures(Tally())}
+                return self._with_budget({**self.labels.of(self.query.group, key), **figures(Tally())}, key)
             case Tools():
                 return tool_figures("", ToolTally())
             case Blocks():
                 epoch = datetime(1970, 1, 1, tzinfo=UTC)
                 return block_figures(Block(epoch, epoch, epoch), self.now)
+        assert_never(self.figures)
+
+    def _with_budget(self, row: Shape, key: Any) -> Shape:  # noqa: ANN401 - of the group's kind
+        return row if self.budget is None else {**row, "over_budget": key in self.budget.passed}
 
     def json(self) -> Shape:
         """The whole report."""

@@ -6,6 +6,7 @@ Everything is read in one transaction of a second or so: a checkpoint can wait f
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class StatisticsReader:
             " cache_read_input_tokens, cache_1h, web_searches, at, model, branch, service_tier, speed, geo, cost_usd"
         )
         with explained(self._path):  # the primary key's order: nothing is sorted
-            yield from map(Row._make, self._db.execute(f"SELECT {columns} FROM usage ORDER BY 1, 2"))
+            rows = self._db.execute(f"SELECT {columns} FROM usage ORDER BY 1, 2")
+            yield from map(partial(tuple.__new__, Row), rows)  # as Row._make, without its call of Python: 250,000 times
 
     def tool_calls(self) -> Iterator[ToolRow]:
         """Every tool call of every conversation."""

@@ -19,9 +19,10 @@ from observatory.core.pricing import (
 
 FLAT = Rates(Rate(3_000_000), Rate(15_000_000), Rate(3_750_000), Rate(6_000_000), Rate(300_000), Rate(10**10))
 LONG = Rates(
-    *(Rate(rate.base, ((100, rate.base * 2), (200, rate.base * 4))) for rate in (FLAT.fresh, FLAT.output) if rate),
-    FLAT.cache_5m, FLAT.cache_1h, FLAT.cached, FLAT.search,
-)  # fmt: skip
+    Rate(3_000_000, ((100, 6_000_000), (200, 12_000_000))),
+    Rate(15_000_000, ((100, 30_000_000), (200, 60_000_000))),
+    *(FLAT.cache_5m, FLAT.cache_1h, FLAT.cached, FLAT.search),
+)
 BATCH = Rates(Rate(1_500_000), Rate(7_500_000), Rate(1_875_000), Rate(3_000_000), Rate(150_000))
 FAST = Rates(Rate(6_000_000), Rate(30_000_000))
 SINCE = "2026-03-13"
