@@ -10,7 +10,7 @@ from observatory.core.batch import Batch
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, fewer
 from observatory.storage import forget
-from observatory.storage.bodies import Bodies, pack_next
+from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lookups import Lookups
 from observatory.storage.opening import DATABASE, explain, explained, open_writer
 from observatory.storage.rows import insert
@@ -87,6 +87,8 @@ class EventLog(Lookups):
                 raise
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+        if batch.withdrawn:
+            self._bodies.forget()
         if events:
             self._head, self._total = events[-1].seq, total
         return events
@@ -119,9 +121,16 @@ class EventLog(Lookups):
 
     def pack(self, now_ns: int) -> bool:
         """Compress one block's worth of bodies; whether there was any to compress. Raises StoreError."""
-        with explained(self.path), forget.transaction(self._db):
-            self._bodies.forget()
-            return pack_next(self._db, now_ns)
+        with explained(self.path):
+            stretch = due(self._db, now_ns)
+            if stretch is None:
+                return False
+            try:
+                with forget.transaction(self._db):
+                    pack_next(self._db, stretch)
+            finally:
+                self._bodies.forget()  # a look-up may have met a block that was not to stay
+            return True
 
     def forget(self, target: Target, now_ms: int) -> Removal:
         """Remove a conversation or project, and log that it is gone; `scrub` has to follow. Raises StoreError."""

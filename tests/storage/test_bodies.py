@@ -55,11 +55,13 @@ def test_each_body_comes_back_out_of_its_block(bodies: list[bytes]) -> None:
     blocks, places = pack(bodies)
     text, back = b"", []
     for number, (codec, place) in enumerate(places):
-        text = text_of(blocks[number]) if number in blocks else text
+        text = text_of(blocks[number][1]) if number in blocks else text
         back.append(body_in(text, place) if codec == PACKED else place)
     assert back == bodies
     assert all(codec == (PACKED if body else RAW) for (codec, _), body in zip(places, bodies, strict=True))
-    assert all(len(text_of(block)) <= BLOCK_BYTES for block in blocks.values())
+    assert all(len(text_of(block)) <= BLOCK_BYTES for _, block in blocks.values())
+    held = [number for first, (last, _) in blocks.items() for number in range(first, last + 1)]
+    assert held == list(range(len(bodies)))
 
 
 def test_full_blocks_are_packed_at_once_and_the_rest_when_the_file_is_quiet(log: EventLog) -> None:
@@ -88,7 +90,7 @@ def test_a_block_does_not_reach_over_another_ones_rows(log: EventLog) -> None:
     bodies = [LINE % n for n in range(60)]
     keys = add(log, bodies)
     blocks, places = pack(bodies[20:25])
-    log._db.execute("INSERT INTO blocks VALUES (?, ?)", (keys[20], blocks[0]))
+    log._db.execute("INSERT INTO blocks VALUES (?, ?, ?)", (keys[20], keys[24], blocks[0][1]))
     for key, (codec, place) in zip(keys[20:25], places, strict=True):
         log._db.execute("UPDATE records SET codec = ?, body = ? WHERE id = ?", (codec, place, key))
     while log.pack(LATER + 1):
@@ -146,7 +148,7 @@ def test_a_damaged_block_is_told(log: EventLog, damage: str) -> None:
 def test_a_place_beyond_its_block_is_told() -> None:
     blocks, places = pack([b"abc"])
     with pytest.raises(ValueError, match="shorter"):
-        body_in(text_of(blocks[0])[:2], places[0][1])
+        body_in(text_of(blocks[0][1])[:2], places[0][1])
 
 
 def test_an_unknown_codec_is_told() -> None:
