@@ -14,7 +14,8 @@ from observatory.core.errors import StoreError
 from observatory.core.forgetting import Target
 from observatory.storage.bodies import QUIET_NS, Bodies
 from observatory.storage.log import EventLog
-from tests.storage.test_forget import SECRET, everything, filled
+from tests.storage.packing import everything
+from tests.storage.test_forget import SECRET, filled
 
 NOW, LATER = 1_795_381_200_000, 1_795_381_200_000 * 1_000_000 + QUIET_NS
 LINE = b'{"type":"user","uuid":"%d","message":{"content":"' + b"the quick brown fox " * 20 + b'"}}'
@@ -29,17 +30,21 @@ def log(tmp_path: Path) -> Iterator[EventLog]:
 
 def add(log: EventLog, bodies: list[bytes], *, source: int = 1, generation: int = 0, offset: int = 0) -> list[int]:
     """Records of a source, with its books; returns their keys."""
+    batch = lines_at(bodies, offset, source=source, generation=generation)
+    log.append(batch, NOW)
+    return [row.key for row in batch.records]
+
+
+def lines_at(bodies: list[bytes], offset: int, *, source: int = 1, generation: int = 0) -> Batch:
+    """A batch with records of a source from an offset on, and its books."""
     batch = Batch()
-    keys = []
     for body in bodies:
         place = (source, generation, offset, len(body), len(body) + 1, 0, "c")
         batch.records.append(RecordRow(*place, "user", "prompt", None, None, None, 0, None, body))
-        keys.append(record_key(source, generation, offset))
         offset += len(body) + 1
     state = FileState(1, 2, offset, NOW * 1_000_000, 0)
     batch.sources[source] = SourceRow(source, f"/f{source}", "/r", state, generation, offset, 0, len(bodies), "c")
-    log.append(batch, NOW)
-    return keys
+    return batch
 
 
 def stored(log: EventLog) -> list[tuple[int, int]]:
