@@ -3,6 +3,7 @@
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import closing
 
 import attrs
 
@@ -102,27 +103,38 @@ def due(db: sqlite3.Connection, now_ns: int) -> Due | None:
 
 
 def pack_next(db: sqlite3.Connection, stretch: Due) -> None:
-    """Put the first of its bodies into one block, in the caller's transaction."""
+    """Put the first of its bodies into one block, in the caller's transaction.
+
+    The rows are deleted and inserted again: an update that makes a row small leaves its page to itself, so that the
+    table would stay as large as with the bodies in it.
+    """
     rows, done = _first_rows(db, stretch)
-    blocks, stored = pack([body for _, body in rows])
-    values = [(rows[first][0], rows[last][0], data) for first, (last, data) in blocks.items()]
+    blocks, stored = pack([row["body"] for row in rows])
+    values = [(rows[first]["id"], rows[last]["id"], data) for first, (last, data) in blocks.items()]
     db.executemany("INSERT INTO blocks VALUES (?, ?, ?)", values)
-    changed = [(codec, body, key) for (key, _), (codec, body) in zip(rows, stored, strict=True)]
-    db.executemany("UPDATE records SET codec = ?, body = ? WHERE id = ?", changed)
-    packed = done - record_key(stretch.source, 0, 0)
-    db.execute("UPDATE sources SET packed = ? WHERE id = ?", (packed, stretch.source))
+    db.executemany("DELETE FROM records WHERE id = ?", [(row["id"],) for row in rows])
+    if rows:
+        names = rows[0].keys()
+        insert = f"INSERT INTO records ({', '.join(names)}) VALUES (:{', :'.join(names)})"
+        packed = zip(rows, stored, strict=True)
+        db.executemany(insert, [dict(row) | {"codec": codec, "body": body} for row, (codec, body) in packed])
+    at = done - record_key(stretch.source, 0, 0)
+    db.execute("UPDATE sources SET packed = ? WHERE id = ?", (at, stretch.source))
 
 
-def _first_rows(db: sqlite3.Connection, stretch: Due) -> tuple[list[tuple[int, bytes]], int]:
-    """Keys and bodies of one block's worth of rows, and the key where the next one begins."""
-    rows: list[tuple[int, bytes]] = []
+def _first_rows(db: sqlite3.Connection, stretch: Due) -> tuple[list[sqlite3.Row], int]:
+    """One block's worth of rows, and the key where the next one begins."""
+    rows: list[sqlite3.Row] = []
     size = 0
-    query = "SELECT id, codec, body FROM records WHERE id >= ? AND id < ? ORDER BY id"
-    for seen, (key, codec, body) in enumerate(db.execute(query, (stretch.start, stretch.end))):
-        full = size + len(body) > BLOCK_BYTES or codec == PACKED  # a block must not reach over another one's rows
-        if (rows and full) or seen == PACK_ROWS:
-            return rows, key
-        if codec == RAW and body:
-            rows.append((key, body))
-            size += len(body)
+    with closing(db.cursor()) as found:
+        found.row_factory = sqlite3.Row
+        found.execute("SELECT * FROM records WHERE id >= ? AND id < ? ORDER BY id", (stretch.start, stretch.end))
+        for seen, row in enumerate(found):
+            raw, length = row["codec"] == RAW, len(row["body"])
+            full = size + length > BLOCK_BYTES or not raw  # a block must not reach over another one's rows
+            if (rows and full) or seen == PACK_ROWS:
+                return rows, row["id"]
+            if raw and length:
+                rows.append(row)
+                size += length
     return rows, stretch.end

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -12,7 +13,7 @@ from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, few
 from observatory.storage import forget
 from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lookups import Lookups
-from observatory.storage.opening import DATABASE, explain, explained, open_writer
+from observatory.storage.opening import DATABASE, connect, explain, explained, open_writer, settle
 from observatory.storage.rows import insert
 
 TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loop is not held up
@@ -120,16 +121,18 @@ class EventLog(Lookups):
         return trimmed
 
     def pack(self, now_ns: int) -> bool:
-        """Compress one block's worth of bodies; whether there was any to compress. Raises StoreError."""
+        """Compress one block's worth of bodies; whether there was any to compress. Raises StoreError.
+
+        A connection of its own writes them, so that a look-up from another thread finds the rows before or after.
+        """
         with explained(self.path):
             stretch = due(self._db, now_ns)
             if stretch is None:
                 return False
-            try:
-                with forget.transaction(self._db):
-                    pack_next(self._db, stretch)
-            finally:
-                self._bodies.forget()  # a look-up may have met a block that was not to stay
+            with closing(connect(self.path)) as db:
+                settle(db)
+                with forget.transaction(db):
+                    pack_next(db, stretch)
             return True
 
     def forget(self, target: Target, now_ms: int) -> Removal:
