@@ -70,16 +70,16 @@ def test_each_body_comes_back_out_of_its_block(bodies: list[bytes]) -> None:
 
 
 def test_full_blocks_are_packed_at_once_and_the_rest_when_the_file_is_quiet(log: EventLog) -> None:
-    bodies = [LINE % n for n in range(400)]
+    bodies = [LINE % n for n in range(800)]
     keys = add(log, bodies)
     assert read(log) == bodies
     assert log.pack(NOW * 1_000_000)
     assert log.pack(NOW * 1_000_000)
-    assert not log.pack(NOW * 1_000_000)  # 40 KB are left, and more may come
+    assert not log.pack(NOW * 1_000_000)  # 100 KB are left, and more may come
     raw = [key for key, codec in stored(log) if codec == RAW]
     assert raw == keys[-len(raw) :]
-    assert 0 < len(raw) < 150
-    more = [LINE % n for n in range(400, 500)]
+    assert 0 < len(raw) < 300
+    more = [LINE % n for n in range(800, 1000)]
     add(log, more, offset=sum(len(body) + 1 for body in bodies))
     assert log.pack(NOW * 1_000_000)
     assert not log.pack(NOW * 1_000_000)

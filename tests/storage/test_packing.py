@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 import pytest
 import trio
@@ -93,6 +94,16 @@ def test_an_archive_of_many_sources_is_packed_step_by_step_and_goes_on_after_a_r
     log.close()
 
 
+def test_packing_gives_back_the_pages_that_the_bodies_took(log: EventLog) -> None:
+    """Updating rows in place left each on a page of its own: the archive stayed as large as the transcripts."""
+    bodies = [LINE % n * 4 for n in range(2000)]
+    add(log, bodies)
+    pack_all(log)
+    (pages,) = log._db.execute("PRAGMA page_count").fetchone()
+    (free,) = log._db.execute("PRAGMA freelist_count").fetchone()
+    assert (pages - free) * 4096 < 0.1 * sum(map(len, bodies))
+
+
 # -- records that change -----------------------------------------------------------------------------------------------
 
 
@@ -141,6 +152,7 @@ async def test_while_live_lines_come_and_others_read_every_body_is_whole_at_any_
 ) -> None:
     monkeypatch.setattr(committing, "CHECKPOINT_EVERY", 0.001)
     monkeypatch.setattr(committing, "PACK_PAUSE", 0.0)
+    monkeypatch.setattr(committing, "PACK_FOR", 0.002)  # several rounds
     committer = Committer(log, Retention(), lambda: LONG_AFTER_NS // 1_000_000)
     packed, done, finished = 0, trio.Event(), trio.Event()
     step = log.pack
@@ -186,6 +198,20 @@ async def test_while_live_lines_come_and_others_read_every_body_is_whole_at_any_
     assert [n for n, line in enumerate(read(log)) if line != LINE % n] == []
 
 
+def test_a_look_up_meanwhile_finds_every_record(log: EventLog) -> None:
+    """On the writing connection a look-up came between a row's deletion and its return: a file seemed to be new."""
+    add(log, [LINE % n for n in range(3000)])
+    (source,) = log.sources()
+    packer = Thread(target=pack_all, args=(log,))
+    packer.start()
+    found = set()
+    while packer.is_alive():
+        found.add(tuple(mark.key for mark in log.marks(source, 4)))
+        found |= {log._db.execute("SELECT count(*) FROM records").fetchone()}
+    packer.join()
+    assert found <= {tuple(mark.key for mark in log.marks(source, 4)), (3000,)}
+
+
 # -- damage ------------------------------------------------------------------------------------------------------------
 
 
@@ -211,7 +237,7 @@ def test_a_flipped_bit_anywhere_in_a_block_is_told(log: EventLog) -> None:
 
 @pytest.mark.parametrize("gone", [0, 1, 2])
 def test_no_other_block_is_taken_for_one_that_is_gone(log: EventLog, gone: int) -> None:
-    keys = [key for source in (1, 2) for key in add(log, [LINE % n for n in range(250)], source=source)]
+    keys = [key for source in (1, 2) for key in add(log, [LINE % n for n in range(400)], source=source)]
     pack_all(log)
     missing = list(blocks(log))[gone]
     log._db.execute("DELETE FROM blocks WHERE id = ?", (missing,))
