@@ -39,6 +39,7 @@ class EventLog(Lookups):
         self._redact = redact
         self._db = open_writer(self.path, boot_id)
         self._bodies = Bodies(self._db)
+        self.commits = 0  # transactions so far: the write-ahead file grows by each, also by those without events
         self.removals = 0  # how often something was forgotten: what was read before is not to be shown after
         try:
             with explained(self.path):
@@ -88,6 +89,7 @@ class EventLog(Lookups):
                 raise
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+        self.commits += 1
         if batch.withdrawn:
             self._bodies.forget()
         if events:
@@ -133,7 +135,8 @@ class EventLog(Lookups):
                 settle(db)
                 with forget.transaction(db):
                     pack_next(db, stretch)
-            return True
+        self.commits += 1
+        return True
 
     def forget(self, target: Target, now_ms: int) -> Removal:
         """Remove a conversation or project, and log that it is gone; `scrub` has to follow. Raises StoreError."""
@@ -149,6 +152,7 @@ class EventLog(Lookups):
             events, total = self._insert_events(batch, now_ms)
             insert(self._db, batch, now_ms)
         self._bodies.forget()
+        self.commits += 1
         self.removals += 1
         if events:
             self._head, self._total = events[-1].seq, total

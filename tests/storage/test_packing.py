@@ -198,6 +198,34 @@ async def test_while_live_lines_come_and_others_read_every_body_is_whole_at_any_
     assert [n for n, line in enumerate(read(log)) if line != LINE % n] == []
 
 
+async def test_packing_without_live_lines_does_not_let_the_write_ahead_file_grow_with_the_archive(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checkpoints were made when there had been events, and packing has none: 109 MB packed left 161 MB in the file."""
+    monkeypatch.setattr(committing, "CHECKPOINT_EVERY", 0.001)
+    monkeypatch.setattr(committing, "PACK_PAUSE", 0.0)
+    monkeypatch.setattr(committing, "PACK_FOR", 0.02)
+    for source in range(1, 11):
+        add(log, [LINE % n * 4 for n in range(500)], source=source)
+    log._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    wal, done, step = log.path.with_name(f"{log.path.name}-wal"), trio.Event(), log.pack
+
+    def told(now_ns: int) -> bool:
+        more = step(now_ns)
+        if not more:
+            trio.from_thread.run_sync(done.set)
+        return more
+
+    monkeypatch.setattr(log, "pack", told)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Committer(log, Retention(), lambda: LONG_AFTER_NS // 1_000_000).keep_up)
+        with trio.fail_after(30):
+            await done.wait()
+        nursery.cancel_scope.cancel()
+    assert len(blocks(log)) > 60
+    assert wal.stat().st_size < 0.5 * len(blocks(log)) * BLOCK_BYTES
+
+
 def test_a_look_up_meanwhile_finds_every_record(log: EventLog) -> None:
     """On the writing connection a look-up came between a row's deletion and its return: a file seemed to be new."""
     add(log, [LINE % n for n in range(3000)])
