@@ -152,8 +152,8 @@ class Batch:
     sources: dict[int, SourceRow] = attrs.field(factory=dict)
     records: list[RecordRow] = attrs.field(factory=list)
     rows: list[tuple[Any, ...]] = attrs.field(factory=list)  # further records, as RecordRow.values
-    blocks: dict[int, bytes] = attrs.field(factory=dict)  # by the key of the first record in it; see core/bodies.py
-    packed: dict[int, int] = attrs.field(factory=dict)  # source id → offset up to which its bodies are in blocks
+    blocks: dict[int, tuple[int, bytes]] = attrs.field(factory=dict)  # by the first record's key: last one's, zstd
+    packed: dict[int, int] = attrs.field(factory=dict)  # source id → see sources.packed in storage/schema.sql
     adopted: list[tuple[int, str]] = attrs.field(factory=list)  # (source id, conversation id) of waiting records
     flagged: list[tuple[int, int, int]] = attrs.field(factory=list)  # (record key, flags to set, flags to take away)
     withdrawn: list[int] = attrs.field(factory=list)  # keys of records that another one takes the place of

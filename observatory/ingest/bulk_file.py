@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from observatory.core.batch import Batch, ConversationUsage, SourceRow
+from observatory.core.batch import Batch, ConversationUsage, SourceRow, record_key
 from observatory.core.bodies import pack
 from observatory.core.conversation import Conversation
 from observatory.core.project import Project
@@ -176,8 +176,8 @@ class _File:
             (*row_of(source, item, self._conversation.id).values[:-2], body, codec)
             for item, (codec, body) in zip(items, stored, strict=True)
         ]
-        batch.blocks = {batch.rows[number][0]: data for number, data in blocks.items()}
-        batch.packed[source.id] = source.offset
+        batch.blocks = {batch.rows[first][0]: (batch.rows[last][0], data) for first, (last, data) in blocks.items()}
+        batch.packed[source.id] = record_key(0, source.generation, source.offset)
         ledger.take(batch)
         if more:
             self._known.keep(batch)

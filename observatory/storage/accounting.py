@@ -121,6 +121,7 @@ class ArchiveReader:
         query = f"SELECT {columns} FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
         page: list[tuple[int, Claim]] = []
         size = 0
+        self._bodies.forget()  # a server that runs may have rewritten the block since
         with explained(self._path), closing(self._db.execute(query, (start, end, PAGE_ROWS))) as rows:
             for key, length, span, error, codec, stored, flags in rows:
                 body = self._bodies.of(key, codec, stored)

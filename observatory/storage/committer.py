@@ -59,7 +59,7 @@ class Committer:
         self._scrub_due = event_log.scrub_due  # a process that was killed may have left it undone
         self._next_scrub = 0.0
         self._in_thread = 0  # commits still to be made in the thread
-        self._checkpointed_head = event_log.position.head
+        self._checkpointed = event_log.commits
 
     def append_nowait(self, batch: Batch) -> tuple[Event, ...] | None:
         """Commit on the loop; None when the log is in use or commits are slow now. Raises StoreError."""
@@ -135,8 +135,8 @@ class Committer:
             if self._scrub_due and trio.current_time() >= self._next_scrub:
                 self._next_scrub = trio.current_time() + SCRUB_EVERY
                 await self._patiently(self._finish_scrub)
-            if self._log.position.head != self._checkpointed_head:
-                self._checkpointed_head = self._log.position.head
+            if self._log.commits != self._checkpointed:
+                self._checkpointed = self._log.commits
                 await self._patiently(self._checkpoint)
             await self._patiently(self._pack)
             if trio.current_time() >= next_trim:

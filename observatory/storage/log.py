@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -10,9 +11,9 @@ from observatory.core.batch import Batch
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, fewer
 from observatory.storage import forget
-from observatory.storage.bodies import Bodies, pack_next
+from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lookups import Lookups
-from observatory.storage.opening import DATABASE, explain, explained, open_writer
+from observatory.storage.opening import DATABASE, connect, explain, explained, open_writer, settle
 from observatory.storage.rows import insert
 
 TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loop is not held up
@@ -38,6 +39,7 @@ class EventLog(Lookups):
         self._redact = redact
         self._db = open_writer(self.path, boot_id)
         self._bodies = Bodies(self._db)
+        self.commits = 0  # transactions so far: the write-ahead file grows by each, also by those without events
         self.removals = 0  # how often something was forgotten: what was read before is not to be shown after
         try:
             with explained(self.path):
@@ -87,6 +89,9 @@ class EventLog(Lookups):
                 raise
         except sqlite3.Error as error:
             raise explain(error, self.path) from error
+        self.commits += 1
+        if batch.withdrawn:
+            self._bodies.forget()
         if events:
             self._head, self._total = events[-1].seq, total
         return events
@@ -118,10 +123,20 @@ class EventLog(Lookups):
         return trimmed
 
     def pack(self, now_ns: int) -> bool:
-        """Compress one block's worth of bodies; whether there was any to compress. Raises StoreError."""
-        with explained(self.path), forget.transaction(self._db):
-            self._bodies.forget()
-            return pack_next(self._db, now_ns)
+        """Compress one block's worth of bodies; whether there was any to compress. Raises StoreError.
+
+        A connection of its own writes them, so that a look-up from another thread finds the rows before or after.
+        """
+        with explained(self.path):
+            stretch = due(self._db, now_ns)
+            if stretch is None:
+                return False
+            with closing(connect(self.path)) as db:
+                settle(db)
+                with forget.transaction(db):
+                    pack_next(db, stretch)
+        self.commits += 1
+        return True
 
     def forget(self, target: Target, now_ms: int) -> Removal:
         """Remove a conversation or project, and log that it is gone; `scrub` has to follow. Raises StoreError."""
@@ -137,6 +152,7 @@ class EventLog(Lookups):
             events, total = self._insert_events(batch, now_ms)
             insert(self._db, batch, now_ms)
         self._bodies.forget()
+        self.commits += 1
         self.removals += 1
         if events:
             self._head, self._total = events[-1].seq, total

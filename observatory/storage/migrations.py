@@ -7,7 +7,7 @@ MIGRATIONS: dict[
     int, str
 ] = {  # version → SQL that leads from it to the next one; statements end with ";" and a newline
     1: "CREATE TABLE forgotten (path TEXT UNIQUE, head INTEGER)",
-    2: f"""CREATE TABLE blocks (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+    2: f"""CREATE TABLE blocks (id INTEGER PRIMARY KEY, last INTEGER NOT NULL, data BLOB NOT NULL);
 ALTER TABLE sources ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE copies RENAME COLUMN source_id TO record;
 UPDATE copies SET record = record << {GENERATION_BITS + OFFSET_BITS};

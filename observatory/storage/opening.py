@@ -152,8 +152,7 @@ def open_writer(path: Path, boot_id: str | None) -> sqlite3.Connection:
             db.execute(f"PRAGMA busy_timeout={round(START_PATIENCE * 1000)}")
             check_version(db, path)
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.execute("PRAGMA wal_autocheckpoint=0")
+            settle(db)
             db.execute("PRAGMA cache_size=-8000")
             _migrate(db)
             _settle_epoch(db, boot_id, wal_gone)
@@ -162,6 +161,12 @@ def open_writer(path: Path, boot_id: str | None) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def settle(db: sqlite3.Connection) -> None:
+    """How a connection writes: no sync at a commit, and checkpoints are left to the Committer."""
+    db.execute("PRAGMA synchronous=NORMAL")
+    db.execute("PRAGMA wal_autocheckpoint=0")
 
 
 def check_version(db: sqlite3.Connection, path: Path) -> None:

@@ -8,6 +8,7 @@ import attrs
 import msgspec
 
 from observatory.core.batch import Batch, ConversationUsage, SourceRow, record_key
+from observatory.storage.bodies import leave_out
 
 _INSERT_RECORD = (
     "INSERT OR IGNORE INTO records (id, length, span, line, conversation_id, type, kind, uuid, message_id, timestamp,"
@@ -22,7 +23,6 @@ _CHANGING = SOURCE_COLUMNS.split(", ")[1:]
 _UPSERT_SOURCE = (
     f"INSERT INTO sources ({SOURCE_COLUMNS}) VALUES ({', '.join('?' * 14)}) ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in _CHANGING)
-    + ", packed = CASE WHEN generation = excluded.generation THEN packed ELSE 0 END"
 )
 USAGE_COLUMNS = (
     "replied, input_tokens, output_tokens, cache_creation_input_tokens, cache_read_input_tokens, at, model, branch,"
@@ -48,6 +48,7 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
     """Put a batch's rows into their tables, in the caller's transaction."""
     many = db.executemany
     if batch.withdrawn:
+        leave_out(db, batch.withdrawn)
         many("DELETE FROM records WHERE id = ?", ((key,) for key in batch.withdrawn))
     if batch.records:
         many(_INSERT_RECORD, [row.values for row in batch.records])
@@ -61,10 +62,8 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
     if batch.sources:
         many(_UPSERT_SOURCE, map(_source_values, batch.sources.values()))
     if batch.blocks:
-        many("INSERT INTO blocks VALUES (?, ?)", batch.blocks.items())
-        many(
-            "UPDATE sources SET packed = ? WHERE id = ?", ((offset, source) for source, offset in batch.packed.items())
-        )
+        many("INSERT INTO blocks VALUES (?, ?, ?)", ((key, *block) for key, block in batch.blocks.items()))
+        many("UPDATE sources SET packed = ? WHERE id = ?", ((place, source) for source, place in batch.packed.items()))
     if batch.adopted:
         adopt = "UPDATE records SET conversation_id = ? WHERE id >= ? AND id < ? AND conversation_id IS NULL"
         many(adopt, ((conversation, *key_range(source)) for source, conversation in batch.adopted))

@@ -29,7 +29,7 @@ CREATE TABLE sources (         -- one transcript file
     lines           INTEGER NOT NULL,   -- records so far, the next sequence_number
     conversation_id TEXT,               -- NULL until the file is recognised as Claude Code's
     missing         INTEGER NOT NULL DEFAULT 0,
-    packed          INTEGER NOT NULL DEFAULT 0  -- bodies of records before this are in blocks
+    packed          INTEGER NOT NULL DEFAULT 0  -- generation << 37 | offset: bodies of records before are in blocks
 );
 
 CREATE TABLE records (         -- every line ever read
@@ -54,6 +54,7 @@ CREATE TABLE records (         -- every line ever read
 
 CREATE TABLE blocks (          -- bodies of consecutive records, compressed together
     id              INTEGER PRIMARY KEY, -- of the first record in it
+    last            INTEGER NOT NULL,    -- … and of the last one
     data            BLOB NOT NULL        -- zstd
 );
 

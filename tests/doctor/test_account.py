@@ -19,6 +19,7 @@ from observatory.doctor.account import FileAccount, accounts
 from observatory.ingest import reading as ingest_reading
 from observatory.storage.accounting import reading
 from tests.ingest.stage import Stage, prompt, reply
+from tests.storage.packing import pack_eagerly
 
 SAMPLES = Path(os.environ.get("OBSERVATORY_SAMPLES", Path(__file__).resolve().parents[3] / "shared" / "transcripts"))
 BOM = b"\xef\xbb\xbf"
@@ -82,6 +83,8 @@ def test_any_file_is_accounted_for_and_any_flipped_byte_is_found(
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest_reading, "MAX_LINE", SMALL_CAP)
         patch.setattr(ingest_reading, "READ_BYTES", SMALL_READ)
+        if data.draw(st.booleans()):
+            pack_eagerly(patch)
         stage = Stage(Path(directory))
         path = trio.run(ingested, stage, content)
         [found] = account_of(stage)
@@ -120,8 +123,13 @@ async def test_an_edit_in_the_middle_that_leaves_size_head_tail_and_time_alone_i
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no sample transcripts at {SAMPLES}")
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("at_rest", [False, True])
-async def test_the_samples_are_accounted_for(stage: Stage, at_rest: bool) -> None:
+async def test_the_samples_are_accounted_for(
+    stage: Stage, at_rest: bool, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if packed:
+        pack_eagerly(monkeypatch)
     shutil.copytree(SAMPLES / "projects", stage.root)
     if at_rest:
         for path in stage.root.rglob("*.jsonl"):
@@ -236,7 +244,8 @@ def test_any_file_that_is_stored_redacted_is_accounted_for_and_its_keys_are_nowh
         kept = [path.read_bytes() for path in stage.directory.iterdir() if path.is_file()]
         assert not any(KEY.encode() in data for data in kept)
         marked = {key for (key,) in stage.rows("SELECT id FROM records WHERE flags & 128")}
-        assert marked == {key for key, body in stage.rows("SELECT id, body FROM records") if b"[redacted:" in body}
+        bodies = stage.rows("SELECT id, body_of(id, codec, body) FROM records")
+        assert marked == {key for key, body in bodies if b"[redacted:" in body}
 
 
 async def test_files_that_are_excluded_or_forgotten_are_kept_out_and_not_missing(stage: Stage) -> None:

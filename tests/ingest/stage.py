@@ -215,8 +215,9 @@ class Stage:
         return [(event["type"], event["data"]) for event in news]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """Rows of the database as committed."""
+        """Rows of the database as committed; `body_of(id, codec, body)` in the query is a body as it was read."""
         with closing(sqlite3.connect(f"{(self.directory / 'observatory.db').as_uri()}?mode=ro", uri=True)) as db:
+            db.create_function("body_of", 3, Bodies(db).of)
             return db.execute(query).fetchall()
 
     def records(self) -> list[tuple[Any, ...]]:

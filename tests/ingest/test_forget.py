@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from observatory.core.errors import StoreError
 from observatory.core.forgetting import Removal, Target
 from tests.ingest.stage import AFTER, BEFORE, Stage, line, of, prompt, reply, texts, types
+from tests.storage.packing import everything
 
 SECRET = "the-secret-that-has-to-go"
 
@@ -23,7 +24,7 @@ async def forget(stage: Stage, key: str) -> Removal:
 
 def left(stage: Stage) -> bool:
     """Whether any file of the data directory has the secret; the transcripts are in directories below it."""
-    return any(SECRET.encode() in path.read_bytes() for path in stage.directory.iterdir() if path.is_file())
+    return SECRET.encode() in everything(stage.directory)
 
 
 async def test_a_conversation_is_gone_and_its_file_is_not_read_again(stage: Stage) -> None:

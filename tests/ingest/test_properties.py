@@ -61,7 +61,8 @@ async def grow(stage: Stage, files: list[bytes], steps: list[Step]) -> dict[str,
                 if restart:
                     break
     query = (
-        "SELECT s.path, r.id & 0x1FFFFFFFFF, r.length, r.line, r.conversation_id, r.flags, r.error, r.body"
+        "SELECT s.path, r.id & 0x1FFFFFFFFF, r.length, r.line, r.conversation_id, r.flags, r.error,"
+        " body_of(r.id, r.codec, r.body)"
         " FROM records AS r JOIN sources AS s ON s.id = r.id >> 43 ORDER BY 1, 2"
     )
     conversations = {name: stage.conversation(name) for (name,) in stage.rows("SELECT id FROM conversations")}

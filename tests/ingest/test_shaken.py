@@ -108,7 +108,7 @@ async def shake(shaken: Shaken, acts: list[Act]) -> None:
 def compare(stage: Stage) -> None:
     """The records of each source's generation are what stands in its file, each in its place."""
     query = (
-        "SELECT s.path, r.id & 0x1FFFFFFFFF, r.body FROM records AS r JOIN sources AS s"
+        "SELECT s.path, r.id & 0x1FFFFFFFFF, body_of(r.id, r.codec, r.body) FROM records AS r JOIN sources AS s"
         " ON s.id = r.id >> 43 AND s.generation = (r.id >> 37) & 63 WHERE s.missing = 0"
     )
     for path, offset, body in stage.rows(query):

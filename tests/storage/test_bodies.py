@@ -14,7 +14,8 @@ from observatory.core.errors import StoreError
 from observatory.core.forgetting import Target
 from observatory.storage.bodies import QUIET_NS, Bodies
 from observatory.storage.log import EventLog
-from tests.storage.test_forget import SECRET, everything, filled
+from tests.storage.packing import everything
+from tests.storage.test_forget import SECRET, filled
 
 NOW, LATER = 1_795_381_200_000, 1_795_381_200_000 * 1_000_000 + QUIET_NS
 LINE = b'{"type":"user","uuid":"%d","message":{"content":"' + b"the quick brown fox " * 20 + b'"}}'
@@ -29,17 +30,21 @@ def log(tmp_path: Path) -> Iterator[EventLog]:
 
 def add(log: EventLog, bodies: list[bytes], *, source: int = 1, generation: int = 0, offset: int = 0) -> list[int]:
     """Records of a source, with its books; returns their keys."""
+    batch = lines_at(bodies, offset, source=source, generation=generation)
+    log.append(batch, NOW)
+    return [row.key for row in batch.records]
+
+
+def lines_at(bodies: list[bytes], offset: int, *, source: int = 1, generation: int = 0) -> Batch:
+    """A batch with records of a source from an offset on, and its books."""
     batch = Batch()
-    keys = []
     for body in bodies:
         place = (source, generation, offset, len(body), len(body) + 1, 0, "c")
         batch.records.append(RecordRow(*place, "user", "prompt", None, None, None, 0, None, body))
-        keys.append(record_key(source, generation, offset))
         offset += len(body) + 1
     state = FileState(1, 2, offset, NOW * 1_000_000, 0)
     batch.sources[source] = SourceRow(source, f"/f{source}", "/r", state, generation, offset, 0, len(bodies), "c")
-    log.append(batch, NOW)
-    return keys
+    return batch
 
 
 def stored(log: EventLog) -> list[tuple[int, int]]:
@@ -55,24 +60,26 @@ def test_each_body_comes_back_out_of_its_block(bodies: list[bytes]) -> None:
     blocks, places = pack(bodies)
     text, back = b"", []
     for number, (codec, place) in enumerate(places):
-        text = text_of(blocks[number]) if number in blocks else text
+        text = text_of(blocks[number][1]) if number in blocks else text
         back.append(body_in(text, place) if codec == PACKED else place)
     assert back == bodies
     assert all(codec == (PACKED if body else RAW) for (codec, _), body in zip(places, bodies, strict=True))
-    assert all(len(text_of(block)) <= BLOCK_BYTES for block in blocks.values())
+    assert all(len(text_of(block)) <= BLOCK_BYTES for _, block in blocks.values())
+    held = [number for first, (last, _) in blocks.items() for number in range(first, last + 1)]
+    assert held == list(range(len(bodies)))
 
 
 def test_full_blocks_are_packed_at_once_and_the_rest_when_the_file_is_quiet(log: EventLog) -> None:
-    bodies = [LINE % n for n in range(400)]
+    bodies = [LINE % n for n in range(800)]
     keys = add(log, bodies)
     assert read(log) == bodies
     assert log.pack(NOW * 1_000_000)
     assert log.pack(NOW * 1_000_000)
-    assert not log.pack(NOW * 1_000_000)  # 40 KB are left, and more may come
+    assert not log.pack(NOW * 1_000_000)  # 100 KB are left, and more may come
     raw = [key for key, codec in stored(log) if codec == RAW]
     assert raw == keys[-len(raw) :]
-    assert 0 < len(raw) < 150
-    more = [LINE % n for n in range(400, 500)]
+    assert 0 < len(raw) < 300
+    more = [LINE % n for n in range(800, 1000)]
     add(log, more, offset=sum(len(body) + 1 for body in bodies))
     assert log.pack(NOW * 1_000_000)
     assert not log.pack(NOW * 1_000_000)
@@ -88,7 +95,7 @@ def test_a_block_does_not_reach_over_another_ones_rows(log: EventLog) -> None:
     bodies = [LINE % n for n in range(60)]
     keys = add(log, bodies)
     blocks, places = pack(bodies[20:25])
-    log._db.execute("INSERT INTO blocks VALUES (?, ?)", (keys[20], blocks[0]))
+    log._db.execute("INSERT INTO blocks VALUES (?, ?, ?)", (keys[20], keys[24], blocks[0][1]))
     for key, (codec, place) in zip(keys[20:25], places, strict=True):
         log._db.execute("UPDATE records SET codec = ?, body = ? WHERE id = ?", (codec, place, key))
     while log.pack(LATER + 1):
@@ -146,7 +153,7 @@ def test_a_damaged_block_is_told(log: EventLog, damage: str) -> None:
 def test_a_place_beyond_its_block_is_told() -> None:
     blocks, places = pack([b"abc"])
     with pytest.raises(ValueError, match="shorter"):
-        body_in(text_of(blocks[0])[:2], places[0][1])
+        body_in(text_of(blocks[0][1])[:2], places[0][1])
 
 
 def test_an_unknown_codec_is_told() -> None:

@@ -16,7 +16,8 @@ from observatory.core.forgetting import Target
 from observatory.storage import committer as module
 from observatory.storage.committer import Committer
 from observatory.storage.log import EventLog, Retention
-from tests.storage.test_forget import NOW, SECRET, everything, filled
+from tests.storage.packing import everything
+from tests.storage.test_forget import NOW, SECRET, filled
 from tests.storage.test_log import drafts
 
 C = Target("conversation", "c")

@@ -29,6 +29,7 @@ from observatory.core.usage import Usage
 from observatory.storage.forget import preview
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.reader import LogReader
+from tests.storage.packing import everything
 
 NOW = 1_795_381_200_000
 AT = "2026-01-01T00:00:00.000Z"
@@ -80,11 +81,6 @@ def filled(directory: Path) -> EventLog:
     add(log, 4, "d", body("4", b"harmless"))
     add(log, 5, "e", body("5", b"other"), project="q")
     return log
-
-
-def everything(directory: Path) -> bytes:
-    """All bytes of all files of the data directory."""
-    return b"".join(path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file())
 
 
 def ids(log: EventLog, table: str, column: str = "id") -> set[object]:
