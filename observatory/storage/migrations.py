@@ -10,5 +10,17 @@ MIGRATIONS: dict[
     2: f"""CREATE TABLE blocks (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 ALTER TABLE sources ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE copies RENAME COLUMN source_id TO record;
-UPDATE copies SET record = record << {GENERATION_BITS + OFFSET_BITS}""",
+UPDATE copies SET record = record << {GENERATION_BITS + OFFSET_BITS};
+ALTER TABLE sources ADD COLUMN swept INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversations ADD COLUMN status TEXT NOT NULL DEFAULT 'active';
+CREATE INDEX conversations_in_motion ON conversations(updated_at) WHERE status = 'active';
+CREATE TABLE attachments (
+    id INTEGER PRIMARY KEY, conversation_id TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, reason TEXT, ready INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX attachments_by_name ON attachments(conversation_id, name);
+CREATE INDEX attachments_torn ON attachments(id) WHERE ready = 0;
+CREATE TABLE attachment_parts (
+    attachment INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (attachment, part)
+)""",
 }

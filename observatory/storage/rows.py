@@ -7,6 +7,7 @@ import attrs
 import msgspec
 
 from observatory.core.batch import Batch, SourceRow, record_key
+from observatory.storage import attachments
 
 _INSERT_RECORD = (
     "INSERT OR IGNORE INTO records (id, length, span, line, conversation_id, type, kind, uuid, message_id, timestamp,"
@@ -24,8 +25,9 @@ _UPSERT_SOURCE = (
     + ", packed = CASE WHEN generation = excluded.generation THEN packed ELSE 0 END"
 )
 _UPSERT_CONVERSATION = (
-    "INSERT INTO conversations (id, project_id, updated_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
-    " SET project_id = excluded.project_id, updated_at = excluded.updated_at, body = excluded.body"
+    "INSERT INTO conversations (id, project_id, updated_at, body, status) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET project_id = excluded.project_id, updated_at = excluded.updated_at,"
+    " body = excluded.body, status = excluded.status"
 )
 _UPSERT_PROJECT = (
     "INSERT INTO projects (id, path, slug, last_activity, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
@@ -59,7 +61,7 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         many(adopt, ((conversation, *key_range(source)) for source, conversation in batch.adopted))
     encode_row = msgspec.json.encode
     if batch.conversations:
-        rows = [(c.id, c.project_id, c.updated_at, encode_row(c)) for c in batch.conversations.values()]
+        rows = [(c.id, c.project_id, c.updated_at, encode_row(c), c.status) for c in batch.conversations.values()]
         many(_UPSERT_CONVERSATION, rows)
     if batch.projects:
         projects = [(p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()]
@@ -77,6 +79,8 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
             "UPDATE copies SET record = ? WHERE copy_key = ?",
             ((record, key) for key, record in batch.originals.items()),
         )
+    if batch.attachments or batch.attachment_parts or batch.swept:
+        attachments.insert(db, batch)
     if batch.scanned_roots:
         many("INSERT OR IGNORE INTO roots VALUES (?, ?)", ((root, now_ms) for root in batch.scanned_roots))
 
