@@ -216,7 +216,7 @@ class FileMonitor:
             "roots": list(self.roots),
             "data_dir": str(self.data_dir),
             "gauges": self._ingest.gauges(),
-            "counters": {"bad_lines": self._ingest.bad_lines(), "attachments": self._ingest.attached()},
+            "counters": {"bad_lines": self._ingest.bad_lines(), "attachments": dict(self._ingest.attachments.counts)},
             "watcher": attrs.asdict(self._watcher.statistics()),
             "components": self._ingest.components(),
         }

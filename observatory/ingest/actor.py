@@ -202,10 +202,6 @@ class Ingest:
         """Lines that were no record, by reason, since the start."""
         return dict(self._reader.bad_lines)
 
-    def attached(self) -> dict[str, int]:
-        """Spilled outputs that were stored, kept without their body, or refused, since the start."""
-        return dict(self.attachments.counts)
-
     def components(self) -> list[dict[str, Any]]:
         """Health of the parts, as in system_status."""
         return self._health.components()
@@ -289,8 +285,7 @@ class Ingest:
             self._carried = None  # not before it is stored: the books must not tell of records that are not
             await self.outlet.publish(carried)
             carried = Carried(Batch())
-        unreadable = self._reader.unreadable  # told at once: there may be no books to be closed for long
-        self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
+        self._health.set_files(self._reader.unreadable)  # at once: there may be no books to be closed for long
         if carried.together or self._health.news or self._books_are_due() or self._books.overdue:
             await self._close_books(carried)
         self._carried = None
@@ -401,8 +396,3 @@ class Ingest:
         if batch.drafts or batch.records or batch.rows or batch.sources or batch.conversations:
             carried.commit(await self.outlet.commit(batch))
             await self.outlet.publish(carried)
-
-
-def _some(unreadable: dict[str, str]) -> str | None:
-    shown = [f"{path}: {reason}" for path, reason in list(unreadable.items())[:3]]
-    return f"{len(unreadable)} unreadable: {'; '.join(shown)}" if shown else None

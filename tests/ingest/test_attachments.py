@@ -153,7 +153,7 @@ async def test_one_above_the_limit_has_a_reason_instead_of_a_body(stage: Stage) 
         assert await stored(stage) is None
         query = "SELECT name, size, reason, ready FROM attachments"
         assert stage.rows(query) == [("t1.txt", 100 * 1024 * 1024, "larger than 16 MiB", 1)]
-        assert stage.ingest.attached() == {"stored": 0, "without_body": 1, "refused": 0}
+        assert stage.ingest.attachments.counts == {"stored": 0, "without_body": 1, "refused": 0}
         os.truncate(path, MAX_BYTES)
         await stage.append("a.jsonl", naming(2, path))
         assert await stored(stage) == bytes(MAX_BYTES)
@@ -190,7 +190,7 @@ async def test_what_is_not_in_the_session_s_own_folder_is_refused_and_counted(st
         await settle(stage)
         assert stage.rows("SELECT * FROM attachments") == []
         named = {str(path).strip() for path in paths} - {""}
-        assert stage.ingest.attached()["refused"] == len(named)
+        assert stage.ingest.attachments.counts["refused"] == len(named)
 
 
 async def test_symlinks_fifos_and_folders_are_not_read_when_a_folder_is_looked_through(stage: Stage) -> None:
@@ -204,7 +204,7 @@ async def test_symlinks_fifos_and_folders_are_not_read_when_a_folder_is_looked_t
     async with stage.running():
         await settle(stage)
         assert stage.rows("SELECT name FROM attachments") == [("t1.txt",)]
-        assert stage.ingest.attached() == {"stored": 1, "without_body": 0, "refused": 3}
+        assert stage.ingest.attachments.counts == {"stored": 1, "without_body": 0, "refused": 3}
 
 
 @pytest.mark.parametrize("linked", ["a", FOLDER])
