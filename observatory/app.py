@@ -70,6 +70,7 @@ def make_monitor(config: Config, lock: DirectoryLock) -> FileMonitor:
         config.data_dir,
         watcher=config.watcher,
         retention=Retention(config.event_retention_seconds, config.event_retention_count, config.event_retention_bytes),
+        completed_after=config.completed_after,
         slow_event_seconds=config.slow_event_seconds,
         trace_window_seconds=config.trace_window_seconds,
         exclude=config.exclude,

@@ -146,6 +146,7 @@ SETTINGS = (
     Setting("event_retention_seconds", _seconds, 7 * 86400.0, "Age up to which events can be replayed."),
     Setting("event_retention_count", _whole(1, 2**53), 1_000_000, "Events that can be replayed."),
     Setting("event_retention_bytes", _whole(1024, 2**53), 1024**3, "Bytes of events that can be replayed."),
+    Setting("completed_after", _seconds, 1800.0, "Idle time after which a conversation counts as completed."),
     Setting("slow_event_seconds", _seconds, 0.05, "An event slower than this, end to end, gets a log line."),
     Setting("trace_window_seconds", _seconds, 10.0, "Time that one latency.window log line covers."),
     Setting("drain_seconds", _seconds, 30.0, "Longest time over which closes are spread at the end."),
@@ -185,6 +186,7 @@ class Config:
     event_retention_seconds: float
     event_retention_count: int
     event_retention_bytes: int
+    completed_after: float
     slow_event_seconds: float
     trace_window_seconds: float
     drain_seconds: float

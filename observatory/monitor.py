@@ -32,6 +32,7 @@ from observatory.core.topics import EVERYONE, members
 from observatory.ingest.actor import Ingest
 from observatory.ingest.bulk import Workers
 from observatory.ingest.carried import Journey
+from observatory.ingest.sessions import Registry, folders_of, follow
 from observatory.storage import errands
 from observatory.storage.committer import Committer
 from observatory.storage.log import EventLog, Retention
@@ -57,7 +58,7 @@ class FileMonitor:
     Args:   roots: directories with transcripts somewhere below; they may be absent, appear later, or vanish.
             watcher: auto, inotify, watchfiles or poll. lock: of data_dir, if the caller holds it already.
             exclude: glob patterns of what is never read. redact: keys and tokens are replaced in what clients get;
-            redact_stored: and in what is stored.
+            redact_stored: and in what is stored. completed_after: idle seconds after which a conversation is completed.
     Raises: WorldError, at the start or out of the block: the store cannot be opened, or is lost.
     """
 
@@ -72,6 +73,7 @@ class FileMonitor:
         *,
         watcher: str = "auto",
         retention: Retention | None = None,
+        completed_after: float = 1800.0,
         slow_event_seconds: float = 0.05,
         trace_window_seconds: float = 10.0,
         exclude: Iterable[str] = (),
@@ -84,6 +86,7 @@ class FileMonitor:
         self.data_dir = Path(data_dir).expanduser().absolute()
         self._watcher_kind = watcher
         self._retention = retention or Retention()
+        self._completed_after_ms = round(completed_after * 1000)
         self._trace = LatencyTrace(log, slow_event_seconds, trace_window_seconds)
         self._excluded = excluder(exclude)
         self._leaving = redacted if redact else None
@@ -125,7 +128,16 @@ class FileMonitor:
         head = event_log.position.head
         self.router = Router(EVERYONE, head, ROUTER_INBOX, time.monotonic_ns, self.on_written, members, facts_of_frame)
         self.commits = Committer(event_log, self._retention, now_ms, self._leaving)
-        self._ingest = Ingest(event_log, self.commits, self.router, now_ms, self._excluded, self._stored, self._workers)
+        self._ingest = Ingest(
+            event_log,
+            self.commits,
+            self.router,
+            now_ms,
+            self._excluded,
+            self._stored,
+            self._workers,
+            self._completed_after_ms,
+        )
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
 
     def _wanted(self, path: str) -> bool:
@@ -139,13 +151,15 @@ class FileMonitor:
                 nursery.start_soon(self.commits.keep_up)
                 nursery.start_soon(self._trace.run)
                 nursery.start_soon(self._ingest.run)
+                nursery.start_soon(self._ingest.attachments.run)
+                nursery.start_soon(follow, Registry(folders_of(self.roots)), self._ingest.hear)
                 nursery.start_soon(self._run_errands)
                 await nursery.start(self._watcher.run)
                 task_status.started()
         except* (sqlite3.Error, StoreError) as errors:  # a look-up failed: memory is not to be trusted, a start is
             error = first_of(errors)
             failure = explain(error, path) if isinstance(error, sqlite3.Error) else error
-            await self._ingest.tell_at_once(str(failure))  # the Router has ended, and so writes at once
+            await self._ingest.outlet.tell_at_once(str(failure))  # the Router has ended, and so writes at once
             raise failure from (None if failure is error else error)
 
     # -- forgetting ----------------------------------------------------------------------------------------------------
@@ -202,7 +216,7 @@ class FileMonitor:
             "roots": list(self.roots),
             "data_dir": str(self.data_dir),
             "gauges": self._ingest.gauges(),
-            "counters": {"bad_lines": self._ingest.bad_lines()},
+            "counters": {"bad_lines": self._ingest.bad_lines(), "attachments": dict(self._ingest.attachments.counts)},
             "watcher": attrs.asdict(self._watcher.statistics()),
             "components": self._ingest.components(),
         }

@@ -49,6 +49,7 @@ SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "event_retention_seconds": ("60", 60.0, ("0",)),
     "event_retention_count": ("5", 5, ("0",)),
     "event_retention_bytes": ("2048", 2048, ("0",)),
+    "completed_after": ("60", 60.0, ("0", "soon")),
     "slow_event_seconds": ("0.1", 0.1, ("0",)),
     "trace_window_seconds": ("1", 1.0, ("0",)),
     "drain_seconds": ("1", 1.0, ("0",)),

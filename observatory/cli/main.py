@@ -119,6 +119,8 @@ def main() -> None:
 @click.option("--trusted-proxy", "trusted_proxies", multiple=True, metavar="ADDRESS",
               help="A proxy, or a network of them, whose X-Forwarded headers count; repeatable.")  # fmt: skip
 @click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")
+@click.option("--completed-after", metavar="SECONDS",
+              help="Idle time after which a conversation counts as completed.  [default: 1800]")  # fmt: skip
 @one_line_errors
 def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
     """Follow the transcripts and push each new record to every subscriber."""

@@ -145,6 +145,29 @@ class ConversationUsage:
     detail: Detail = UNKNOWN
 
 
+@attrs.frozen
+class AttachmentRow:
+    """A spilled output: its file as it was read. reason: why there is no body. transcript: its session's main file."""
+
+    id: int
+    conversation_id: str
+    name: str
+    size: int
+    mtime_ns: int
+    reason: str | None
+    transcript: str
+
+
+@attrs.frozen
+class AttachmentPart:
+    """A piece of its compressed body; with the last one it is complete, and takes the place of the one before."""
+
+    attachment: int
+    part: int
+    data: bytes
+    last: bool
+
+
 @attrs.define
 class Batch:
     """One transaction. Rows with the same key as a stored one replace it, but records, which stay."""
@@ -164,6 +187,9 @@ class Batch:
     tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
     copies: dict[int, int] = attrs.field(factory=dict)  # copy key → key of the record that counts as the original
     originals: dict[int, int] = attrs.field(factory=dict)  # the same, where another record counted as the original
+    attachments: list[AttachmentRow] = attrs.field(factory=list)
+    attachment_parts: list[AttachmentPart] = attrs.field(factory=list)
+    swept: list[int] = attrs.field(factory=list)  # ids of sources whose session's spilled outputs were looked for
     scanned_roots: list[str] = attrs.field(factory=list)
     drafts: list[Draft] = attrs.field(factory=list)
 

@@ -18,6 +18,7 @@ from observatory.core.usage import Usage
 
 Status = Literal["active", "completed", "error"]
 Activity = Literal["working", "waiting", "idle"]
+Told = Literal["working", "spoken", "waiting", "idle"]  # spoken: text came last, which may be the end of the turn
 
 MAX_OPEN_TOOLS = 256  # unanswered calls remembered; the oldest go first, they are orphans by then
 LAST_PROMPT_CHARS = 1000
@@ -59,6 +60,10 @@ class Conversation:
     open_tools: tuple[str, ...] = ()
     asking: tuple[str, ...] = ()
     stamped: bool = False
+    # Status in time (core/status.py): why it is so; what the lines said of it last, and when: a live one by our clock.
+    status_reason: str | None = None
+    told: Told | None = None
+    said_at: str | None = None
 
 
 _evolve = evolver(Conversation)
@@ -93,7 +98,11 @@ def apply(conversation: Conversation, record: Record, facts: Facts) -> Conversat
     if main:
         if record.git_branch:
             changed["git_branch"] = record.git_branch
-        changed |= _said(record) | _state(conversation, record)
+        state = _state(conversation, record)
+        if state:
+            changed["told"] = _told(record, state) or conversation.told
+            changed["said_at"] = facts.at or changed.get("updated_at", conversation.updated_at)
+        changed |= _said(record) | state
         if record.title is not None and (record.title.source != "summary" or facts.owns_leaf):
             changed |= _named(conversation, record.title)
     return _evolve(conversation, changed) if changed else conversation
@@ -174,6 +183,14 @@ def _state(conversation: Conversation, record: Record) -> dict[str, Any]:
         case "other" if record.type == "progress" and record.subtype not in SAYS_NOTHING:
             return {"status": "active"} | _working(conversation, record)
     return {}
+
+
+def _told(record: Record, state: dict[str, Any]) -> Told | None:
+    """What to go by when nothing follows this line; None: as before."""
+    activity: Told | None = state.get("activity")
+    if activity == "working" and record.kind == "assistant" and not state["open_tools"]:
+        return "spoken" if record.message is not None and record.message.content else activity
+    return activity
 
 
 _OVER: dict[str, Any] = {"activity": "idle", "open_tools": (), "asking": ()}

@@ -15,18 +15,19 @@ import attrs
 import structlog
 import trio
 
-from actors.commands import Notify
 from actors.router import Router
 from actors.watcher import Change, FileChanged, FileGone, RootScanned, WatchHealthy, WatchTrouble
 from observatory.core import topics
 from observatory.core.batch import Batch, FileState, SourceRow
-from observatory.core.errors import StoreBusy, StoreError
-from observatory.core.events import Draft, Event, text_frame
-from observatory.core.facts import facts_of
+from observatory.core.errors import StoreError
+from observatory.core.events import Draft
 from observatory.core.forgetting import Removal, Target
 from observatory.core.ports import Commits
-from observatory.core.replies import rfc3339, status_at_once
+from observatory.core.replies import rfc3339
+from observatory.core.sessions import Session
+from observatory.core.status import COMPLETED_AFTER_MS
 from observatory.ingest.agenda import Agenda
+from observatory.ingest.attachments import Attachments
 from observatory.ingest.books import Books
 from observatory.ingest.bulk import NO_WORKERS, Bulk, Workers
 from observatory.ingest.bulk_file import Declined, Piece
@@ -38,7 +39,9 @@ from observatory.ingest.journal import Journal
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.merge import Merge
 from observatory.ingest.originals import Originals
+from observatory.ingest.outlet import Outlet
 from observatory.ingest.ports import Archive
+from observatory.ingest.presence import Presence
 from observatory.ingest.reader import Reader
 from observatory.ingest.sources import Sources
 
@@ -49,8 +52,6 @@ BATCHES_AHEAD = 16  # batches of hints that may wait; beyond, hints merge in the
 BOOKS_DELAY = 0.005  # seconds: a record is pushed at once, what follows from it when its readers have had it
 PENDING_ENTRIES = 256  # entries that may wait for the books while lines keep coming
 ROWS_A_SCAN = 500  # new source rows committed at once
-RETRY_SECONDS = (0.05, 1.0)  # first and longest pause before a failed commit is tried again
-BUSY_FOR = 5.0  # seconds for which another program's lock is no trouble yet
 
 
 class Ingest:
@@ -65,6 +66,7 @@ class Ingest:
         excluded: Callable[[str], bool] = lambda path: False,
         redact: Callable[[bytes], bytes] | None = None,
         workers: Workers = NO_WORKERS,
+        completed_after_ms: int = COMPLETED_AFTER_MS,
     ) -> None:
         self._committer = committer
         self._router = router
@@ -72,7 +74,10 @@ class Ingest:
         self._hints, self._changes = trio.open_memory_channel[tuple[Change, ...]](BATCHES_AHEAD)
         self._health = Health(wall_ms)
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
-        self._books = Books(Ledger(archive), archive.machine_id, copies, random.getrandbits)
+        self.outlet = Outlet(committer, router, self._health, wall_ms)
+        ledger = Ledger(archive)
+        self._presence = Presence(ledger, wall_ms, completed_after_ms)
+        self._books = Books(ledger, archive.machine_id, copies, random.getrandbits, self._presence)
         rows = {source.path: source for source in archive.sources()}
         known = {path: source for path, source in rows.items() if not excluded(path)}
         if len(known) < len(rows):
@@ -81,17 +86,21 @@ class Ingest:
         roots, kept_out = archive.scanned_roots(), attrs.evolve(archive.kept_out(), excluded=excluded)
         self._sources = Sources(archive.new_source_id, wall_ms() * 1_000_000, known, roots, kept_out)
         self._reader = Reader(archive, self._books, self._sources, trio.current_time, redact)
+        self.attachments = Attachments(archive, committer, self._sources, redact)
+        self.attachments.sweep_all(archive.unswept())
         self._originals = Originals(archive, self._sources, copies)
-        self._journal = Journal(archive, self._books, self._sources, self._originals)
-        self._merge = Merge(self._books, self._reader, self._sources, self._originals)
+        self._journal = Journal(archive, self._books, self._sources, self._originals, self.attachments)
+        self._merge = Merge(self._books, self._reader, self._sources, self._originals, self.attachments)
         self._agenda = Agenda()
         self._bulk = Bulk(workers, partial(self.send, ()), redact)
         self._forgetting = Forgetting(committer, router, self._books, self._reader, self._agenda)
         self._idle = False  # `run` waits for hints, and nothing else is to be done
         self._carried: Carried | None = None  # journalled at once, but not committed or published yet
         self._books_due: float | None = None
-        if any(source.offset < source.backfill_until for source in known.values()):
+        coming = [source for source in known.values() if source.offset < source.backfill_until]
+        if coming:
             self._books.unannounced = archive.project_ids()
+        self._presence.start(archive.in_motion(), {key for source in coming if (key := source.conversation_id)})
 
     # -- the inbox (what the watcher sends to) -------------------------------------------------------------------------
 
@@ -116,6 +125,12 @@ class Ingest:
     async def forget(self, target: Target) -> Removal:
         """Remove a conversation or project, between two turns. Raises StoreError; then nothing is removed."""
         return await self._forgetting.ask(target, partial(self.send, ()))
+
+    def hear(self, sessions: dict[str, Session]) -> None:
+        """What the registry of live sessions says now."""
+        if self._presence.hear(sessions):
+            with suppress(trio.WouldBlock):  # it is not idle then, and comes to that anyway
+                self._hints.send_nowait(())
 
     # -- the task ------------------------------------------------------------------------------------------------------
 
@@ -145,7 +160,7 @@ class Ingest:
             return
         self._idle = True
         changes: tuple[Change, ...] = ()
-        due = self._agenda.next_due
+        due = min(self._agenda.next_due, trio.current_time() + self._presence.seconds_left)
         try:
             with trio.move_on_at(due if self._books_due is None else min(due, self._books_due)):
                 changes = await self._changes.receive()
@@ -174,6 +189,8 @@ class Ingest:
                 source.conversation_id is None and source.lines > 0 for source in self._sources.by_path.values()
             ),
             "file_reads": self._reader.reads,
+            **self._presence.gauges(),
+            **self.attachments.gauges(),
         }
 
     @property
@@ -251,8 +268,8 @@ class Ingest:
 
     async def _store_scan(self, scan: RootScanned, new: list[SourceRow]) -> None:
         for start in range(0, len(new), ROWS_A_SCAN):
-            await self._commit(Batch(sources={source.id: source for source in new[start : start + ROWS_A_SCAN]}))
-        await self._commit(Batch(scanned_roots=[scan.root]))
+            await self.outlet.commit(Batch(sources={source.id: source for source in new[start : start + ROWS_A_SCAN]}))
+        await self.outlet.commit(Batch(scanned_roots=[scan.root]))
         self._sources.roots.setdefault(scan.root, self._wall_ms())
         if not new and not any(source.root == scan.root for source in self._sources.by_path.values()):
             self._sources.late_roots.add(scan.root)
@@ -264,13 +281,12 @@ class Ingest:
         carried = self._carried = self._carried or self._read()
         if not carried.together and carried.batch.records:
             if carried.events is None:
-                carried.commit(await self._commit(carried.batch))
+                carried.commit(await self.outlet.commit(carried.batch))
             self._carried = None  # not before it is stored: the books must not tell of records that are not
-            await self._publish(carried)
+            await self.outlet.publish(carried)
             carried = Carried(Batch())
-        unreadable = self._reader.unreadable  # told at once: there may be no books to be closed for long
-        self._health.set("files", "degraded" if unreadable else "ok", _some(unreadable))
-        if carried.together or self._health.news or self._books_are_due():
+        self._health.set_files(self._reader.unreadable)  # at once: there may be no books to be closed for long
+        if carried.together or self._health.news or self._books_are_due() or self._books.overdue:
             await self._close_books(carried)
         self._carried = None
 
@@ -373,69 +389,10 @@ class Ingest:
         """Write what follows from the records, in one transaction with what the batch holds already."""
         batch, self._books_due = carried.batch, None
         history_done = not self._agenda.cold and not self._bulk.waiting
-        if self._books.pending or (self._books.unannounced and history_done):
+        if self._books.pending or self._books.overdue or (self._books.unannounced and history_done):
             self._books.close(batch, rfc3339(self._wall_ms()), history_done)
         if self._health.news:
             batch.drafts.append(Draft("system_status", self._health.tell(), (topics.SYSTEM,)))
-        if batch.drafts or batch.records or batch.rows or batch.sources:
-            carried.commit(await self._commit(batch))
-            await self._publish(carried)
-
-    # -- commit and publish --------------------------------------------------------------------------------------------
-
-    async def _publish(self, carried: Carried) -> None:
-        publish, carried.publish = carried.publish, None
-        if publish is not None:
-            try:
-                await self._router.post(publish)
-            finally:
-                self._committer.turn.give_back()
-            await publish.done.wait()  # the clients first: what this task does next can wait
-
-    async def _commit(self, batch: Batch) -> tuple[Event, ...]:
-        """Commit, however long the disk is full or the file locked: the transcripts are the buffer meanwhile.
-
-        With events it stays this one's turn until `_publish` gives it back; between two attempts it is not.
-        """
-        pause, failing_since = RETRY_SECONDS[0], None
-        while True:
-            try:
-                events = await self._append(batch)
-            except StoreError as error:
-                if failing_since is None:
-                    failing_since = trio.current_time()
-                    log.error("log.not_written", error=str(error))
-                if not isinstance(error, StoreBusy) or trio.current_time() - failing_since >= BUSY_FOR:
-                    await self.tell_at_once(str(error))
-                if not error.retryable:
-                    raise
-                await trio.sleep(pause)
-                pause = min(RETRY_SECONDS[1], pause * 2)
-                continue
-            if failing_since is not None:
-                log.info("log.written_again", seconds=round(trio.current_time() - failing_since, 3))
-                self._health.set("store", "ok", None)
-            return events
-
-    async def tell_at_once(self, trouble: str) -> None:
-        """What is wrong with the log cannot be an event of it: the one status without a seq, and once per trouble."""
-        self._health.set("store", "unavailable", trouble)
-        if self._health.news:
-            payload = status_at_once(self._health.tell(), self._wall_ms())
-            told = facts_of(payload)
-            await self._router.post(Notify((topics.SYSTEM,), text_frame(payload), lambda accepts: accepts(told)))
-
-    async def _append(self, batch: Batch) -> tuple[Event, ...]:
-        events: tuple[Event, ...] = ()
-        await self._committer.turn.take()
-        try:
-            events = await self._committer.append(batch)
-        finally:
-            if not events:
-                self._committer.turn.give_back()
-        return events
-
-
-def _some(unreadable: dict[str, str]) -> str | None:
-    shown = [f"{path}: {reason}" for path, reason in list(unreadable.items())[:3]]
-    return f"{len(unreadable)} unreadable: {'; '.join(shown)}" if shown else None
+        if batch.drafts or batch.records or batch.rows or batch.sources or batch.conversations:
+            carried.commit(await self.outlet.commit(batch))
+            await self.outlet.publish(carried)

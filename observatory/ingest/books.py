@@ -18,6 +18,7 @@ from observatory.ingest.copies import Copies
 from observatory.ingest.folding import blank, count, first_cwd, fold
 from observatory.ingest.items import Item
 from observatory.ingest.ledger import Ledger
+from observatory.ingest.presence import Presence
 from observatory.ingest.projects import project_for, upgrade
 
 log = structlog.get_logger()
@@ -53,6 +54,7 @@ class Books:
     machine_id: str
     copies: Copies
     random_bits: Callable[[int], int]  # for event ids
+    presence: Presence
     pending: list[Entry] = attrs.field(factory=list)
     unannounced: set[str] = attrs.field(factory=set)  # projects whose history is in, but not told of yet
 
@@ -87,8 +89,14 @@ class Books:
         """Work out what the items' usage adds."""
         count(self.ledger, conversation_id, items)
 
+    @property
+    def overdue(self) -> bool:
+        """Whether conversations have changed by mere silence."""
+        return self.presence.seconds_left <= 0
+
     def close(self, batch: Batch, now: str, history_done: bool) -> None:
-        """Fold in what is pending, and put rows and events into the batch: first what is new, last what changed.
+        """Fold in what is pending, settle what is due, and put rows and events into the batch: first what is new, last
+        what changed.
 
         history_done: no more history is waiting, so the projects that only have history are told of now.
         """
@@ -104,6 +112,9 @@ class Books:
             if entry.event is not None:
                 draft = self._file_event(entry.source, entry.event, now)
                 (first if entry.event == "created" else last).append(draft)
+        for key, told in self.presence.settle_due().items():
+            if told:
+                touched.setdefault(key, True)
         before = self.ledger.take(batch)
         batch.copies = self.copies.take(now)
         for conversation_id, announced in touched.items():
@@ -130,15 +141,17 @@ class Books:
         if entry.renamed:
             folded = attrs.evolve(folded, file_path=source.path)
         folded = fold(self.ledger, folded, source, entry.items, now)
+        told = entry.announced or source.offset >= source.backfill_until
+        live = any(item.live for item in entry.items)
+        folded = self.presence.settle(folded, live=live, told=told)
         self.ledger.put_conversation(folded)
         project = self.ledger.project(folded.project_id)
         timely = folded.stamped or any(item.live for item in entry.items)
         if project is not None and timely and folded.updated_at > project.last_activity:
             self.ledger.put_project(attrs.evolve(project, last_activity=folded.updated_at, updated_at=now))
-        told = entry.announced or source.offset >= source.backfill_until
         if told:
             touched.setdefault(folded.id, entry.announced)
-        if any(item.live for item in entry.items):
+        if live:
             live_projects.add(folded.project_id)
         if any(item.flags & Flag.BACKFILL for item in entry.items):
             self.unannounced.add(folded.project_id)

@@ -1,6 +1,6 @@
 """Health of the parts, told on change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -34,6 +34,12 @@ class Health:
         if known is None or (known.status, known.details) != (status, details):
             self._components[name] = Component(status, details, rfc3339(self.wall_ms()))
             self.news = True
+
+    def set_files(self, unreadable: Mapping[str, str]) -> None:
+        """The health of the transcripts. unreadable: path → reason."""
+        shown = [f"{path}: {reason}" for path, reason in list(unreadable.items())[:3]]
+        details = f"{len(unreadable)} unreadable: {'; '.join(shown)}" if shown else None
+        self.set("files", "degraded" if unreadable else "ok", details)
 
     def components(self) -> list[dict[str, Any]]:
         """All parts, as in system_status."""

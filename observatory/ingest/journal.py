@@ -7,6 +7,7 @@ from observatory.core.batch import Batch, Flag, record_key
 from observatory.core.conversation import Conversation
 from observatory.core.events import Draft
 from observatory.core.replies import rfc3339
+from observatory.ingest.attachments import Attachments
 from observatory.ingest.books import Books, Entry
 from observatory.ingest.folding import first_cwd, mark_foreign, proof
 from observatory.ingest.items import Item, empty_forgotten, key_of, public_id, row_of, stored_item
@@ -23,6 +24,7 @@ class Journal:
     books: Books
     sources: Sources
     originals: Originals
+    attachments: Attachments
 
     def journal(self, batch: Batch, entry: Entry, now_ms: int) -> bool:
         """Put an entry's records and message_added events into the batch, and the entry into the books' queue.
@@ -51,6 +53,7 @@ class Journal:
                 together = True
             self.books.count(conversation.id, entry.items)
             self._publish(batch, conversation, entry)
+            self.attachments.notice(entry.source, entry.items)
         self.books.pending.append(entry)
         return together
 

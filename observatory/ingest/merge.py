@@ -5,6 +5,7 @@ import structlog
 
 from observatory.core.batch import Batch, Flag
 from observatory.core.conversation import Conversation
+from observatory.ingest.attachments import Attachments
 from observatory.ingest.books import Books, Entry
 from observatory.ingest.bulk_file import Piece
 from observatory.ingest.originals import Line, Originals
@@ -23,6 +24,7 @@ class Merge:
     reader: Reader
     sources: Sources
     originals: Originals
+    attachments: Attachments
 
     def merge(self, batch: Batch, piece: Piece, now: str) -> bool:
         """Put the piece's rows into a batch, for the books to be closed with. False when it does not fit what is known
@@ -44,6 +46,8 @@ class Merge:
         self.reader.adopt(piece.after, piece.place, piece.tail, piece.bad_lines)
         self.books.pending.append(Entry(piece.after, [], announced=False, event=None))
         self.books.unannounced.add(conversation.project_id)
+        if piece.after.offset >= piece.after.backfill_until:
+            self.attachments.sweep(piece.after)
         return True
 
     def _conversation(self, piece: Piece, now: str) -> Conversation | None:

@@ -27,6 +27,7 @@ from observatory.core.identity import locate
 from observatory.core.lines import Line
 from observatory.core.project import Project
 from observatory.core.transcript import Record, parse
+from observatory.storage import attachments
 from observatory.storage.bodies import Bodies, leave_out
 from observatory.storage.opening import DATABASE, check_version, connect, explained
 
@@ -117,6 +118,8 @@ def expunge(db: sqlite3.Connection, removal: Removal) -> None:
     ids = [row.id for row in removal.conversations]
     for table in ("usage", "tool_calls"):
         _each(db, f"DELETE FROM {table} WHERE conversation_id", ids)
+    orphans = [row.parent_id for row in removal.conversations if removal.whole_project and row.parent_id]
+    attachments.expunge(db, {*ids, *orphans})
     _each(db, "DELETE FROM conversations WHERE id", ids)
     if removal.whole_project and removal.project is not None:
         db.execute("DELETE FROM projects WHERE id = ?", (removal.project.id,))

@@ -10,10 +10,10 @@ import attrs
 from observatory.core.batch import Batch
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, fewer
-from observatory.storage import forget
+from observatory.storage import attachments, forget
 from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lookups import Lookups
-from observatory.storage.opening import DATABASE, connect, explain, explained, open_writer, settle
+from observatory.storage.opening import DATABASE, START_PATIENCE, connect, explain, explained, open_writer, settle
 from observatory.storage.rows import insert
 
 TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loop is not held up
@@ -61,6 +61,7 @@ class EventLog(Lookups):
         self._oldest = first[0] if first else self._head + 1
         (highest,) = self._db.execute("SELECT coalesce(max(id), 0) FROM sources").fetchone()
         self._last_source: int = highest
+        attachments.clear_torn(self._db)
 
     @property
     def position(self) -> LogPosition:
@@ -162,6 +163,12 @@ class EventLog(Lookups):
         """Leave nothing of what was deleted in the files; False: try again. Raises StoreError."""
         with explained(self.path):
             return forget.scrub(self._db, patience_ms)
+
+    def attachment_states(self, conversation_id: str) -> dict[str, tuple[int, int, bool]]:
+        """A conversation's spilled outputs: name → size, mtime_ns, whether with a body. In any thread: StoreError."""
+        with explained(self.path), closing(connect(self.path, read_only=True)) as db:
+            db.execute(f"PRAGMA busy_timeout={round(START_PATIENCE * 1000)}")
+            return attachments.states(db, conversation_id)
 
     @property
     def scrub_due(self) -> bool:

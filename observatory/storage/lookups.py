@@ -47,6 +47,15 @@ class Lookups:
         row = self._one("SELECT body FROM conversations WHERE id = ?", conversation_id)
         return None if row is None else msgspec.json.decode(row[0], type=Conversation)
 
+    def in_motion(self) -> list[str]:
+        """Ids of the conversations that are active, the latest first."""
+        rows = self._db.execute("SELECT id FROM conversations WHERE status = 'active' ORDER BY updated_at DESC")
+        return [key for (key,) in rows]
+
+    def unswept(self) -> list[int]:
+        """Ids of the sources whose session's spilled outputs were not looked for yet."""
+        return [key for (key,) in self._db.execute("SELECT id FROM sources WHERE NOT swept")]
+
     def project(self, project_id: str) -> Project | None:
         """A project's row."""
         row = self._one("SELECT body FROM projects WHERE id = ?", project_id)

@@ -25,5 +25,17 @@ ALTER TABLE tool_calls ADD COLUMN called_at TEXT;
 ALTER TABLE tool_calls ADD COLUMN status TEXT;
 ALTER TABLE tool_calls ADD COLUMN answered_at TEXT;
 ALTER TABLE tool_calls ADD COLUMN duration_ms INTEGER;
-ALTER TABLE tool_calls ADD COLUMN result_record TEXT""",
+ALTER TABLE tool_calls ADD COLUMN result_record TEXT;
+ALTER TABLE sources ADD COLUMN swept INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conversations ADD COLUMN status TEXT NOT NULL DEFAULT 'active';
+CREATE INDEX conversations_in_motion ON conversations(updated_at) WHERE status = 'active';
+CREATE TABLE attachments (
+    id INTEGER PRIMARY KEY, conversation_id TEXT NOT NULL, name TEXT NOT NULL, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, reason TEXT, ready INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX attachments_by_name ON attachments(conversation_id, name);
+CREATE INDEX attachments_torn ON attachments(id) WHERE ready = 0;
+CREATE TABLE attachment_parts (
+    attachment INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (attachment, part)
+)""",
 }

@@ -10,11 +10,13 @@ import msgspec
 import orjson
 import trio
 
+from observatory.core import spilled
 from observatory.core.conversation import Conversation, changes
 from observatory.core.errors import StoreError
 from observatory.core.events import LogPosition
 from observatory.core.ports import Stored
 from observatory.core.project import Project, update
+from observatory.storage import attachments
 from observatory.storage.log import EventLog
 from observatory.storage.opening import DATABASE, check_version, connect, explained
 
@@ -66,9 +68,22 @@ class LogReader:
         """Projects and conversations, latest activity first, with their position. Raises StoreError."""
         return await self._in_thread(lambda: self._snapshot(limit))
 
+    async def attachment(self, conversation_id: str, name: str) -> bytes | None:
+        """A spilled output's text; None if there is none of this name, or it has no body. Raises StoreError."""
+        return await self._in_thread(lambda: self._attachment(conversation_id, name))
+
+    async def attachments(self, conversation_id: str) -> dict[str, tuple[int, int, bool]]:
+        """A conversation's spilled outputs: name → size and mtime_ns of the file as it was read, and whether it has a
+        body. Raises StoreError."""
+        return await self._in_thread(lambda: attachments.states(self._db, conversation_id))
+
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
+
+    def _attachment(self, conversation_id: str, name: str) -> bytes | None:
+        found = attachments.body(self._db, conversation_id, name)
+        return found if found is None or self._leaving is None else spilled.redacted(found, self._leaving)
 
     async def _in_thread(self, call: Callable[[], R]) -> R:
         with explained(self._path):

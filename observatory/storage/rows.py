@@ -8,6 +8,7 @@ import attrs
 import msgspec
 
 from observatory.core.batch import Batch, ConversationUsage, SourceRow, record_key
+from observatory.storage import attachments
 from observatory.storage.bodies import leave_out
 
 _INSERT_RECORD = (
@@ -35,8 +36,9 @@ CALL_COLUMNS = "conversation_id, tool_use_id, name, record, called_at, status, a
 _REPLACE_CALL = f"INSERT OR REPLACE INTO tool_calls ({CALL_COLUMNS}) VALUES ({', '.join('?' * 9)})"
 _call_values = attrgetter(*CALL_COLUMNS.split(", "))
 _UPSERT_CONVERSATION = (
-    "INSERT INTO conversations (id, project_id, updated_at, body) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
-    " SET project_id = excluded.project_id, updated_at = excluded.updated_at, body = excluded.body"
+    "INSERT INTO conversations (id, project_id, updated_at, body, status) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET project_id = excluded.project_id, updated_at = excluded.updated_at,"
+    " body = excluded.body, status = excluded.status"
 )
 _UPSERT_PROJECT = (
     "INSERT INTO projects (id, path, slug, last_activity, body) VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE"
@@ -69,7 +71,7 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         many(adopt, ((conversation, *key_range(source)) for source, conversation in batch.adopted))
     encode_row = msgspec.json.encode
     if batch.conversations:
-        rows = [(c.id, c.project_id, c.updated_at, encode_row(c)) for c in batch.conversations.values()]
+        rows = [(c.id, c.project_id, c.updated_at, encode_row(c), c.status) for c in batch.conversations.values()]
         many(_UPSERT_CONVERSATION, rows)
     if batch.projects:
         projects = [(p.id, p.path, p.slug, p.last_activity, encode_row(p)) for p in batch.projects.values()]
@@ -85,6 +87,8 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
             "UPDATE copies SET record = ? WHERE copy_key = ?",
             ((record, key) for key, record in batch.originals.items()),
         )
+    if batch.attachments or batch.attachment_parts or batch.swept:
+        attachments.insert(db, batch)
     if batch.scanned_roots:
         many("INSERT OR IGNORE INTO roots VALUES (?, ?)", ((root, now_ms) for root in batch.scanned_roots))
 

@@ -29,7 +29,8 @@ CREATE TABLE sources (         -- one transcript file
     lines           INTEGER NOT NULL,   -- records so far, the next sequence_number
     conversation_id TEXT,               -- NULL until the file is recognised as Claude Code's
     missing         INTEGER NOT NULL DEFAULT 0,
-    packed          INTEGER NOT NULL DEFAULT 0  -- generation << 37 | offset: bodies of records before are in blocks
+    packed          INTEGER NOT NULL DEFAULT 0, -- generation << 37 | offset: bodies of records before are in blocks
+    swept           INTEGER NOT NULL DEFAULT 0  -- 1 when its session's spilled outputs were looked for: see attachments
 );
 
 CREATE TABLE records (         -- every line ever read
@@ -111,9 +112,11 @@ CREATE TABLE conversations (
     id              TEXT PRIMARY KEY,
     project_id      TEXT NOT NULL,
     updated_at      TEXT NOT NULL,
-    body            TEXT NOT NULL       -- the whole row as JSON
+    body            TEXT NOT NULL,      -- the whole row as JSON
+    status          TEXT NOT NULL DEFAULT 'active'  -- as in body: what is active is looked at again at a start
 ) WITHOUT ROWID;
 CREATE INDEX conversations_by_project ON conversations(project_id);
+CREATE INDEX conversations_in_motion ON conversations(updated_at) WHERE status = 'active';
 
 CREATE TABLE events (
     seq             INTEGER PRIMARY KEY,
@@ -126,4 +129,23 @@ CREATE TABLE events (
 CREATE TABLE forgotten (       -- files that are not read again; their copy keys stay in copies, under source 0
     path            TEXT UNIQUE,        -- NULL when another file had taken the name
     head            INTEGER             -- digest of the first record, which tells the file under another name
+);
+
+CREATE TABLE attachments (     -- outputs of tools that were too big for a line: tool-results/*.{txt,json} of a session
+    id              INTEGER PRIMARY KEY,
+    conversation_id TEXT NOT NULL,      -- of the session's main file, whether that is there or not
+    name            TEXT NOT NULL,
+    size            INTEGER NOT NULL,   -- of the file, and mtime_ns: when it was read
+    mtime_ns        INTEGER NOT NULL,
+    reason          TEXT,               -- why there is no body
+    ready           INTEGER NOT NULL DEFAULT 0  -- 1 when all its parts are here; the one before is gone then
+);
+CREATE INDEX attachments_by_name ON attachments(conversation_id, name);
+CREATE INDEX attachments_torn ON attachments(id) WHERE ready = 0;
+
+CREATE TABLE attachment_parts (  -- the body, zstd, cut into pieces that are each a short transaction
+    attachment      INTEGER NOT NULL,
+    part            INTEGER NOT NULL,
+    data            BLOB NOT NULL,
+    PRIMARY KEY (attachment, part)
 );

@@ -98,6 +98,7 @@ class Stage:
     excluded: Callable[[str], bool] = lambda path: False
     redact: Callable[[bytes], bytes] | None = None
     workers: Workers = NO_WORKERS
+    wall_ms: Callable[[], int] = lambda: NOW
     _ingest: Ingest | None = None
     _commits: InlineCommits | None = None
     _looked: int = 0
@@ -128,11 +129,12 @@ class Stage:
         log = EventLog(self.directory, "boot-1", self.redact)
         self._commits = InlineCommits(log, room=room)
         router = Router[str](EVERYONE, log.position.head, 16, lambda: 0)
-        self._ingest = Ingest(log, self._commits, router, lambda: NOW, self.excluded, self.redact, self.workers)
+        self._ingest = Ingest(log, self._commits, router, self.wall_ms, self.excluded, self.redact, self.workers)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(router.run)
                 nursery.start_soon(self._ingest.run)
+                nursery.start_soon(self._ingest.attachments.run)
                 if scan:
                     self.ingest.send_nowait((self.look(),))
                     await self.settled()

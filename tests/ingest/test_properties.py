@@ -23,7 +23,7 @@ LINES: tuple[Callable[[int], bytes], ...] = (
     lambda n: b"",
     lambda n: prompt(n) + prompt(n + 1000),
 )
-COUNTED = ("message_count", "prompt_count", "reply_count", "tool_usage_count", "tokens", "title", "activity", "cwd")
+COUNTED = ("message_count", "prompt_count", "reply_count", "tool_usage_count", "tokens", "title", "told", "cwd")
 Step = tuple[int, int, bool]  # file, bytes to append, restart after it
 
 contents = st.lists(st.sampled_from(range(len(LINES))), max_size=12)
