@@ -10,12 +10,14 @@ import attrs
 
 from observatory.core import usage as tokens
 from observatory.core.batch import Batch, ConversationUsage, SourceRow, ToolCallRow
+from observatory.core.bloom import Bloom
 from observatory.core.conversation import Conversation
 from observatory.core.project import Project
 from observatory.core.transcript import Record
 from observatory.core.usage import Usage
 
-CACHED_ROWS = 4096  # rows of each kind kept decoded; about 1 KB each
+CACHED_ROWS = 1024  # rows of each kind kept decoded, about 2 KB each: what is written to at one time is far less
+COUNTED_BYTES = 2 * 1024 * 1024  # beyond four million API messages one new one in seven is asked for in vain
 MAX_DEPTH = 5  # sub-agents nest no deeper; also ends a loop in damaged data
 UNCOUNTED = ConversationUsage(False, tokens.NONE)
 V = TypeVar("V")
@@ -53,11 +55,13 @@ class Ledger:
     _conversations: dict[str, Conversation | None] = attrs.field(factory=dict)
     _projects: dict[str, Project] = attrs.field(factory=dict)
     _usage: dict[str, dict[str, ConversationUsage]] = attrs.field(factory=dict)
-    _counted: set[int] = attrs.field(init=False)  # hashes of all ids in the store: most lines bring a new one
+    _counted: Bloom = attrs.field(init=False)  # all API messages in the store: most lines bring a new one
 
     @_counted.default
-    def _hashes(self) -> set[int]:
-        return set(map(hash, self.lookup.message_ids()))
+    def _from_the_store(self) -> Bloom:
+        counted = Bloom(COUNTED_BYTES)
+        counted.update(self.lookup.message_ids())
+        return counted
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -146,13 +150,13 @@ class Ledger:
     def _usage_rows(self, message_id: str) -> dict[str, ConversationUsage]:
         rows = self._usage.get(message_id)
         if rows is None:
-            known = hash(message_id) in self._counted
+            known = message_id in self._counted
             rows = self._usage[message_id] = self.lookup.usage(message_id) if known else {}
         return rows
 
     def _count(self, message_id: str, conversation_id: str, row: ConversationUsage) -> None:
         self._usage_rows(message_id)[conversation_id] = row
-        self._counted.add(hash(message_id))
+        self._counted.add(message_id)
         self.changed.usage.add((message_id, conversation_id))
 
     def tool_calls(self, conversation_id: str, record: Record, public_id: str) -> int:
