@@ -174,7 +174,7 @@ class Ledger:
         for (message_id, conversation_id), row in batch.usage.items():
             if (rows := self._usage.get(message_id)) is not None:
                 rows[conversation_id] = row
-            self._counted.add(hash(message_id))
+            self._counted.add(message_id)
 
     def forget_rows(self) -> None:
         """Look everything up again: rows were removed from the store. Call it when the store lacks nothing."""
