@@ -18,6 +18,7 @@ from observatory.core.usage import Usage
 
 CACHED_ROWS = 1024  # rows of each kind kept decoded, about 2 KB each: what is written to at one time is far less
 COUNTED_BYTES = 2 * 1024 * 1024  # beyond four million API messages one new one in seven is asked for in vain
+COUNTED_BYTES_OF_ONE_FILE = 16 * 1024  # made anew for each piece of one: the large one takes 0.2 ms to make
 MAX_DEPTH = 5  # sub-agents nest no deeper; also ends a loop in damaged data
 UNCOUNTED = ConversationUsage(False, tokens.NONE)
 V = TypeVar("V")
@@ -51,6 +52,7 @@ class Ledger:
     """Reads through to the store; writes by `take`, whose rows the caller commits."""
 
     lookup: Lookup
+    counted_bytes: int = COUNTED_BYTES
     changed: Changed = attrs.field(factory=Changed)
     _conversations: dict[str, Conversation | None] = attrs.field(factory=dict)
     _projects: dict[str, Project] = attrs.field(factory=dict)
@@ -59,7 +61,7 @@ class Ledger:
 
     @_counted.default
     def _from_the_store(self) -> Bloom:
-        counted = Bloom(COUNTED_BYTES)
+        counted = Bloom(self.counted_bytes)
         counted.update(self.lookup.message_ids())
         return counted
 

@@ -28,9 +28,16 @@ def test_nothing_is_in_an_empty_one() -> None:
 def test_few_seem_known_that_are_not() -> None:
     bloom = Bloom(64 * 1024)
     bloom.update(f"msg_{number}" for number in range(16_384))
+    assert all(f"msg_{number}" in bloom for number in range(16_384))
     wrong = sum(f"other_{number}" in bloom for number in range(20_000))
     assert wrong < 100  # 1 in 1,400 is expected: 14
-    assert bloom.added > 16_300
+
+
+def test_what_is_added_one_by_one_is_counted_if_it_is_new() -> None:
+    bloom = Bloom(64 * 1024)
+    texts = [f"msg_{number}" for number in range(10_000)]
+    assert 9_990 <= sum(map(bloom.add, texts)) == bloom.added
+    assert not any(map(bloom.add, texts))
 
 
 def test_it_does_not_grow() -> None:
