@@ -108,7 +108,7 @@ async def a_replay_of_ten_thousand_through_four_places_is_one_transition(world: 
         pages = world.node.manager._server.pages
         await world.until(
             lambda: pages.totals.caught_up > 0
-        )  # not before: between its pages it rests, and others write
+        )  # between its pages it rests, and others write
         counters = (await world.status())["counters"]
     assert steps.acted > LATE_STEPS
     assert (counters["behind"], counters["caught_up"]) == (1, 1)
