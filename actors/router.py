@@ -157,6 +157,11 @@ class Router(Generic[T]):
         return RouterStatistics(len(self._live), behind, idle, len(self._audience.topics - {self._everyone}))
 
     @property
+    def has_live(self) -> bool:
+        """Whether any client is live."""
+        return bool(self._live)
+
+    @property
     def head(self) -> int:
         """The last position routed."""
         return self._head

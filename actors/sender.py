@@ -254,6 +254,7 @@ class Sender:
             self._replies_drained.set()
             for waiting in self._waiting:
                 waiting.set()
+            del self._backlog  # it knows the connection, and that one us: a circle would keep the outbox
         if isinstance(self._failure, OSError):
             raise trio.BrokenResourceError from self._failure
         if self._failure:
@@ -366,6 +367,6 @@ class Sender:
 
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
-            self._failure = error
+            self._failure = error.with_traceback(None) if isinstance(error, OSError) else error  # frames know us
             self._transport.abort()
         self.close()

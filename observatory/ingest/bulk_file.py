@@ -17,7 +17,7 @@ from observatory.ingest import reading
 from observatory.ingest.folding import blank, count, first_cwd, fold, mark_foreign, proof
 from observatory.ingest.generations import NOTHING_KNOWN
 from observatory.ingest.items import Item, Redact, bad_lines, items_of, key_of, nobody_had_it, row_of, tail_item
-from observatory.ingest.ledger import Ledger
+from observatory.ingest.ledger import COUNTED_BYTES_OF_ONE_FILE, Ledger
 from observatory.ingest.reading import START, Chunk, Place
 
 
@@ -166,7 +166,7 @@ class _File:
         assert self._conversation is not None
         if tail is not None:
             items.append(tail)
-        source, ledger = self._source, Ledger(self._known)
+        source, ledger = self._source, Ledger(self._known, COUNTED_BYTES_OF_ONE_FILE)
         count(ledger, self._conversation.id, items)
         mark_foreign(items, self._conversation.session_id)
         self._conversation = fold(ledger, self._conversation, source, items, "")

@@ -9,7 +9,7 @@ from observatory.core.blocks import Message
 from observatory.core.tools import ToolCallRow, answered, orphaned
 from observatory.core.transcript import Record
 
-REMEMBERED = 4096  # calls kept; the result follows within a few lines as a rule, and the store has the others
+REMEMBERED = 1024  # calls kept; the result follows within a few lines as a rule, and the store has the others
 Key = tuple[str, str]  # conversation and tool_use id
 
 

@@ -5,10 +5,12 @@ from typing import Protocol
 import attrs
 
 from observatory.core.batch import source_of
+from observatory.core.bloom import Bloom
 from observatory.core.copy_key import copy_key
 from observatory.core.forgetting import FORGOTTEN_SOURCE
 
-REMEMBERED = 32_768  # uuids in memory, about 5 MB
+REMEMBERED = 32_768  # uuids in memory
+BLOOM_BYTES = 64 * 1024  # for half of them: 32 bits each, so that 1 fresh line in 1,400 is hashed and asked for in vain
 MARGIN_MS = 2000  # a line is stamped before it is written, and not always with ms
 
 
@@ -28,8 +30,8 @@ class Copies:
 
     store: FirstHolder
     covered_from: str
-    _met: set[str] = attrs.field(factory=set)  # uuids since `_met_since`
-    _met_before: set[str] = attrs.field(factory=set)  # … and those of the time before
+    _met: Bloom = attrs.field(factory=lambda: Bloom(BLOOM_BYTES))  # uuids since `_met_since`
+    _met_before: Bloom = attrs.field(factory=lambda: Bloom(BLOOM_BYTES))  # … and those of the time before
     _met_since: str = attrs.field(init=False)
     _unkeyed: list[tuple[bytes, int]] = attrs.field(factory=list)  # (body, record key)
     _changed: dict[int, int] = attrs.field(factory=dict)  # copy key → record key: what the store lacks
@@ -39,8 +41,7 @@ class Copies:
 
     def is_copy(self, uuid: str, stamp: str | None, body: bytes, record: int) -> bool:
         """Whether another source held this line before. stamp: the line's own time; record: its key."""
-        met = uuid in self._met or uuid in self._met_before
-        self._met.add(uuid)
+        met = not self._met.add(uuid) or uuid in self._met_before
         if not met and stamp is not None and stamp >= self.covered_from:
             self._unkeyed.append((body, record))
             return False
@@ -69,9 +70,9 @@ class Copies:
         """What the store lacks. now: RFC 3339; lines met from now on are stamped later than what was met before."""
         self._key_all()
         changed, self._changed = self._changed, {}
-        if len(self._met) > REMEMBERED // 2:  # of lines that wait to be read some are older than this moment
+        if self._met.added > REMEMBERED // 2:  # of lines that wait to be read some are older than this moment
             self.covered_from, self._met_since = self._met_since, now
-            self._met, self._met_before = set(), self._met
+            self._met, self._met_before = Bloom(BLOOM_BYTES), self._met
         return changed
 
     def _key_all(self) -> None:

@@ -10,6 +10,7 @@ import attrs
 
 from observatory.core import usage as tokens
 from observatory.core.batch import Batch, ConversationUsage, SourceRow
+from observatory.core.bloom import Bloom
 from observatory.core.conversation import Conversation
 from observatory.core.detail import merge
 from observatory.core.project import Project
@@ -18,7 +19,9 @@ from observatory.core.transcript import Record
 from observatory.core.usage import Usage
 from observatory.ingest.calls import Calls
 
-CACHED_ROWS = 4096  # rows of each kind kept decoded; about 1 KB each
+CACHED_ROWS = 1024  # rows of each kind kept decoded, about 2 KB each: what is written to at one time is far less
+COUNTED_BYTES = 2 * 1024 * 1024  # beyond four million API messages one new one in seven is asked for in vain
+COUNTED_BYTES_OF_ONE_FILE = 16 * 1024  # made anew for each piece of one: the large one takes 0.2 ms to make
 MAX_DEPTH = 5  # sub-agents nest no deeper; also ends a loop in damaged data
 UNCOUNTED = ConversationUsage(False, tokens.NONE)
 V = TypeVar("V")
@@ -51,20 +54,23 @@ class Ledger:
     """Reads through to the store; writes by `take`, whose rows the caller commits."""
 
     lookup: Lookup
+    counted_bytes: int = COUNTED_BYTES
     changed: Changed = attrs.field(factory=Changed)
     calls: Calls = attrs.field(init=False)
     _conversations: dict[str, Conversation | None] = attrs.field(factory=dict)
     _projects: dict[str, Project] = attrs.field(factory=dict)
     _usage: dict[str, dict[str, ConversationUsage]] = attrs.field(factory=dict)
-    _counted: set[int] = attrs.field(init=False)  # hashes of all ids in the store: most lines bring a new one
+    _counted: Bloom = attrs.field(init=False)  # all API messages in the store: most lines bring a new one
 
     @calls.default
     def _calls(self) -> Calls:
         return Calls(self.lookup)
 
     @_counted.default
-    def _hashes(self) -> set[int]:
-        return set(map(hash, self.lookup.message_ids()))
+    def _from_the_store(self) -> Bloom:
+        counted = Bloom(self.counted_bytes)
+        counted.update(self.lookup.message_ids())
+        return counted
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
@@ -152,13 +158,13 @@ class Ledger:
     def _usage_rows(self, message_id: str) -> dict[str, ConversationUsage]:
         rows = self._usage.get(message_id)
         if rows is None:
-            known = hash(message_id) in self._counted
+            known = message_id in self._counted
             rows = self._usage[message_id] = self.lookup.usage(message_id) if known else {}
         return rows
 
     def _count(self, message_id: str, conversation_id: str, row: ConversationUsage) -> None:
         self._usage_rows(message_id)[conversation_id] = row
-        self._counted.add(hash(message_id))
+        self._counted.add(message_id)
         self.changed.usage.add((message_id, conversation_id))
 
     def absorb(self, batch: Batch) -> None:
@@ -166,7 +172,7 @@ class Ledger:
         for (message_id, conversation_id), row in batch.usage.items():
             if (rows := self._usage.get(message_id)) is not None:
                 rows[conversation_id] = row
-            self._counted.add(hash(message_id))
+            self._counted.add(message_id)
 
     def forget_rows(self) -> None:
         """Look everything up again: rows were removed from the store. Call it when the store lacks nothing."""

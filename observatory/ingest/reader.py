@@ -23,6 +23,7 @@ log = structlog.get_logger()
 GONE_DELAY = 0.03  # seconds: a rename tells of the old name first, and is no deletion
 RETRY_SECONDS = (1.0, 60.0)  # first and longest pause before an unreadable file is tried again
 REST_NS = 60 * 10**9  # a file not written to for so long is at rest: its last line may lack the newline for good
+PLACES_KEPT = 1024  # files; of one not read for longer the archive knows. More than one transaction reads
 
 
 @attrs.define
@@ -41,7 +42,7 @@ class Reader:
     look_again: dict[str, float] = attrs.field(factory=dict)
     bad_lines: dict[str, int] = attrs.field(factory=dict)  # reason → how many
     reads: int = 0
-    _places: dict[int, Place] = attrs.field(factory=dict)  # by source id
+    _places: dict[int, Place] = attrs.field(factory=dict)  # by source id; the one read last is the last one
     _tails: dict[int, bytes] = attrs.field(factory=dict)  # records stored without their newline
     _known: dict[int, Known] = attrs.field(factory=dict)
     _pauses: dict[str, float] = attrs.field(factory=dict)
@@ -124,7 +125,7 @@ class Reader:
             return self._cannot_read(source.path, source, why), False
         if not source.lines and found.lines and self._was_forgotten(source, found):
             return None, False
-        self._places[source.id] = found.place
+        self._keep(source, found.place)
         known = self._known_of(source)
         items = items_of(source, found.lines, known, self.books.copies.is_copy, self.redact)
         bad_lines(self.bad_lines, found.lines, items)
@@ -168,8 +169,7 @@ class Reader:
     def forget(self, files: Iterable[ForgottenFile]) -> None:
         """Files that are not followed any more."""
         for file in files:
-            for by_id in (self._places, self._tails, self._known):
-                by_id.pop(file.id, None)
+            self._let_go(file.id)
             for by_path in (self.unreadable, self.look_again, self._pauses, self._leaving):
                 by_path.pop(file.path, None)
 
@@ -181,10 +181,20 @@ class Reader:
         if place is None:
             marks = tuple(Mark(*mark) for line in self.archive.marks(source, MARK_BYTES) for mark in _marks(line))
             place = Place(source.offset, tail=b"\n" if source.offset else b"", marks=marks)
-            self._places[source.id] = place
+            self._keep(source, place)
             if (tail := self.archive.tail(source)) is not None:
                 self._tails[source.id] = tail
         return place
+
+    def _keep(self, source: SourceRow, place: Place) -> None:
+        self._places.pop(source.id, None)
+        self._places[source.id] = place
+        if len(self._places) > PLACES_KEPT:
+            self._let_go(next(iter(self._places)))
+
+    def _let_go(self, source_id: int) -> None:
+        for by_id in (self._places, self._tails, self._known):
+            by_id.pop(source_id, None)
 
     def _move(self, holder: SourceRow, path: str, chunk: Chunk) -> tuple[Entry | None, bool]:
         """A file goes on under another name: the same source, the same conversation."""
@@ -208,8 +218,7 @@ class Reader:
         if source.generation == MAX_GENERATION:  # record keys have no room for more: go on under another source id
             source, generation = attrs.evolve(source, id=self.sources.new_id()), 0
         log.info("file.replaced", path=source.path, generation=generation)
-        self._places.pop(source.id, None)
-        self._tails.pop(source.id, None)
+        self._let_go(old.id)
         self._known[source.id] = known_lines(self.archive, old.id, MAX_GENERATION + 1)
         return attrs.evolve(source, generation=generation, offset=0, backfill_until=0)
 

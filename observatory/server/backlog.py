@@ -26,7 +26,8 @@ from observatory.core.where import Where
 log = structlog.get_logger()
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-STRIDE = 256  # no page goes beyond a multiple of it: clients that began at different places soon read the same pages
+STRIDE = 96  # no page goes beyond a multiple of it: clients that began at different places soon read the same pages
+REST_SECONDS = 0.001  # between two pages for one client, while others are live: a thread that reads slows the loop down
 SHELF_BYTES = 4 * 1024 * 1024  # rows, and as much again of joined frames: some 16 places at a time
 FED_A_TURN = 16  # clients that are given a portion in one turn of the loop, about 1 ms: live events go in between
 NEAR = 32  # events before the head: the Router has them at hand. While a thousand catch up, nobody meets a moving head
@@ -135,6 +136,10 @@ class SharedPages:
             await trio.lowlevel.checkpoint()  # a client that takes all at once must leave the loop to others
         return self._portions.get(after)
 
+    def holds(self, after: int) -> bool:
+        """Whether what follows `after` costs no read of its own."""
+        return after in self._reading or self._portions.get(after) is not None
+
     async def _read(self, after: int, upto: int) -> Portion | None:
         self._reading[after] = trio.Event()
         self.totals.reads += 1
@@ -227,6 +232,7 @@ class ClientBacklog:
     pages: SharedPages
     router: Router[str]
     client: Follower
+    _began: bool = False
 
     async def read(self, after: int) -> Callable[[], Page] | None:
         """A portion of the log after `after`, up to what the Router has routed; filtered when it is handed over."""
@@ -240,6 +246,7 @@ class ClientBacklog:
             await trio.lowlevel.checkpoint()
             return lambda: self._page(None, after)
         try:
+            await self._rest(after)
             portion = await self.pages.portion(after, self.router.head)
         except StoreError as error:
             log.warning("client.backlog_unreadable", client=self.client.client_id, after=after, error=str(error))
@@ -254,6 +261,12 @@ class ClientBacklog:
             self.client.fail()
             return None
         return lambda: self._page(portion, after)
+
+    async def _rest(self, after: int) -> None:
+        """Before each page but the first that is to be read for this client, while others are live."""
+        if self._began and self.router.has_live and not self.pages.holds(after):
+            await trio.sleep(REST_SECONDS)
+        self._began = True
 
     def _stop(self, code: CloseCode, reason: str) -> None:
         self.client.sender.cursor = None
@@ -278,6 +291,7 @@ class ClientBacklog:
 
     def _live(self, place: Place) -> None:
         self.pages.totals.caught_up += 1
+        self._began = False
         self.pages.leave(self)
         self.client.ping(place)
 
