@@ -30,7 +30,7 @@ OF_NO_CONTENT = {"meta", "roots", "events", "blocks", "forgotten"}
 
 def prepare(directory: Path) -> None:
     """An empty archive of a known machine: ids of projects are made from that."""
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     log = EventLog(directory, None)
     log._db.execute("UPDATE meta SET value = ? WHERE key = 'machine_id'", (MACHINE,))
     log.close()
