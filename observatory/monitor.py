@@ -195,11 +195,14 @@ class FileMonitor:
         while True:
             if (errand := errands.IMPORT.take(self.data_dir)) is not None:
                 log.info("import.asked", roots=list(errand.wish))
+                before = self.import_progress()
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._tell_import, errand)
                     await self._list(self._unwatched(errand.wish))
                     imported = await self.wait_imported()
                     nursery.cancel_scope.cancel()
+                if imported.progress == before:  # it is of an earlier import: this one found nothing new
+                    imported = attrs.evolve(imported, progress=Progress())
                 errands.IMPORT.finish(self.data_dir, errand, attrs.asdict(imported))
             await trio.sleep(ERRANDS_EVERY)
 

@@ -126,7 +126,7 @@ def _watch(directory: Path, errand: Errand[tuple[str, ...]], screen: Screen) -> 
         if done:
             raise StoreError("the server is done, but could not say how it went", "see its log, and observatory ls")
         if gone:
-            IMPORT.withdraw(directory)
+            IMPORT.abandon(directory, errand)
             return None
         if (told := IMPORT.told(directory)) is not None:
             screen.show(progress_of(told))

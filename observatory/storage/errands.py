@@ -71,6 +71,13 @@ class Desk(Generic[W]):
             return False
         return True
 
+    def abandon(self, directory: Path, errand: Errand[W]) -> None:
+        """Take it away, asked for or taken: the server that had it has ended, and it is done without one."""
+        for name in (self.request, self.taken):
+            found = _read(directory / name)
+            if found is not None and found.get("id") == errand.id:
+                (directory / name).unlink(missing_ok=True)
+
     def answer(self, directory: Path, errand: Errand[W]) -> dict[str, Any] | None:
         """The server's answer, which is taken away; None as long as there is none."""
         found = _read(directory / self.result)

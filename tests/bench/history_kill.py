@@ -18,9 +18,9 @@ MOST_IN_A_ROW = 6  # kills of one import
 PATIENCE = 600.0
 
 
-def run(samples: Path, folder: Path, kills: int, seed: int) -> dict[str, Any]:
+def run(samples: Path, folder: Path, kills: int, seed: int, size: float = SIZE) -> dict[str, Any]:
     """Kill so many times. different: what is not as in an undisturbed import, if anything."""
-    corpus, dice = make(samples, folder / "killed", SIZE), random.Random(seed)
+    corpus, dice = make(samples, folder / "killed", size), random.Random(seed)
     prepare(folder / "fresh")
     begun = time.monotonic()
     wanted = _import(corpus, folder, "undisturbed")

@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,7 @@ def at_once(tmp_path_factory: pytest.TempPathFactory) -> Told:
     return told(by_import, tmp_path_factory.mktemp("at-once"), samples())
 
 
-def told(how: Callable[[Stage, list[Path]], object], directory: Path, files: Iterable[Path]) -> Told:
+def told(how: Callable[[Stage, list[Path]], Awaitable[None]], directory: Path, files: Iterable[Path]) -> Told:
     """What the archive holds in the end; paths as if the directory were the root of all."""
     prepare(directory)
     delay, actor.BOOKS_DELAY = actor.BOOKS_DELAY, 0.0

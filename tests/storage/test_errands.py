@@ -74,3 +74,32 @@ def test_what_cannot_be_read_or_written_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / errands.FORGET.result).mkdir()
     errands.FORGET.finish(tmp_path, errands.Errand("1", TARGET), {})
     assert errands.FORGET.is_open(tmp_path)
+
+
+def test_an_import_asks_for_roots_and_the_server_tells_how_far_it_is(tmp_path: Path) -> None:
+    asked = errands.IMPORT.ask(tmp_path, ("/a", "/b"))
+    assert errands.IMPORT.told(tmp_path) is None
+    taken = errands.IMPORT.take(tmp_path)
+    assert taken == asked
+    assert errands.IMPORT.told(tmp_path) is None
+    errands.IMPORT.tell(tmp_path, asked, {"files_done": 3})
+    assert errands.IMPORT.told(tmp_path) == {"files_done": 3}
+    assert errands.IMPORT.take(tmp_path) == asked  # by the next server
+    assert errands.FORGET.take(tmp_path) is None
+
+
+def test_an_abandoned_errand_is_gone_wherever_it_lies_but_not_that_of_another(tmp_path: Path) -> None:
+    first = errands.IMPORT.ask(tmp_path, ("/a",))
+    errands.IMPORT.take(tmp_path)
+    second = errands.IMPORT.ask(tmp_path, ("/b",))
+    errands.IMPORT.abandon(tmp_path, first)
+    assert names(tmp_path) == {errands.IMPORT.request}
+    errands.IMPORT.abandon(tmp_path, second)
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("roots", [b'"/a"', b"[1]", b'["a"]', b"{}"])
+def test_what_is_no_list_of_roots_is_put_away(tmp_path: Path, roots: bytes) -> None:
+    (tmp_path / errands.IMPORT.request).write_bytes(b'{"id":"1","roots":' + roots + b"}")
+    assert errands.IMPORT.take(tmp_path) is None
+    assert names(tmp_path) == set()
