@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, TextIO, cast
 
@@ -44,10 +45,11 @@ class PipeScreen:
     """One line every few seconds."""
 
     _out: TextIO
+    _clock: Callable[[], float] = time.monotonic
     _due: float = attrs.field(init=False, default=0.0)
 
     def __enter__(self) -> "PipeScreen":
-        self._due = time.monotonic() + LINE_EVERY
+        self._due = self._clock() + LINE_EVERY
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -55,8 +57,8 @@ class PipeScreen:
 
     def show(self, progress: Progress) -> None:
         """A line, when one is due."""
-        if progress.running and time.monotonic() >= self._due:
-            self._due = time.monotonic() + LINE_EVERY
+        if progress.running and self._clock() >= self._due:
+            self._due = self._clock() + LINE_EVERY
             self._out.write(f"importing: {line_of(progress)}\n")
             self._out.flush()
 
