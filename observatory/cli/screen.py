@@ -17,7 +17,6 @@ from observatory.core.progress import Progress
 from observatory.core.progress_text import MB, left, line_of, rate
 
 LINE_EVERY = 5.0  # seconds between two lines in a pipe
-BAR_WIDTH = 30
 
 
 class Screen(Protocol):
@@ -78,11 +77,11 @@ class TerminalScreen:
     def __attrs_post_init__(self) -> None:
         columns = (
             TextColumn("importing"),
-            BarColumn(BAR_WIDTH),
+            BarColumn(None),
             TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[told]}"),
         )
-        self._bars = Bars(*columns, console=self._console, transient=True)
+        self._bars = Bars(*columns, console=self._console, transient=True, expand=True)
         self._bar = self._bars.add_task("", total=None, told="looking for transcripts")
 
     def __enter__(self) -> "TerminalScreen":

@@ -6,7 +6,7 @@ import attrs
 
 WINDOW_SECONDS = 10.0  # long enough to even out large and small files, short enough to show what happens now
 STEP_SECONDS = 0.25  # between two marks in the window: it holds some forty
-SAME_SECONDS = 5.0  # roots are looked at one after the other: what comes so soon after the end is the same import
+SAME_SECONDS = 2.0  # roots are looked at one after the other: what comes so soon after the end is the same import
 
 
 @attrs.frozen
