@@ -1,6 +1,7 @@
 """The composition root of `serve` and `import`: settings → parts, and the order in which they start and end."""
 
 import gc
+import os
 import resource
 import signal
 import ssl
@@ -18,6 +19,7 @@ from observatory.core.handshake import LOOPBACK_NAMES, Policy
 from observatory.core.progress import Imported, Progress
 from observatory.core.replies import Timing
 from observatory.core.visitors import Proxies, networks_of
+from observatory.ingest.bulk import Workers
 from observatory.monitor import FileMonitor, alone
 from observatory.server.connections import ConnectionManager, url_of
 from observatory.server.listener import listen
@@ -28,6 +30,8 @@ from observatory.storage.token import ensure
 
 log = structlog.get_logger()
 GC_THRESHOLDS = (50_000, 20, 20)  # values on the way die by reference count: a collection in mid-line is only delay
+MOST_WORKERS = 4  # of an import: one process stores what they read, and can keep up with no more
+IMPORT_PIECE_BYTES = 1024 * 1024  # nobody waits for live lines between two transactions
 SHOW_EVERY = 0.2  # seconds between two looks at how far an import is
 FD_RESERVE = 256  # descriptors kept for files, the store and the watcher
 
@@ -129,8 +133,14 @@ def make_monitor(config: Config, lock: DirectoryLock, *, once: bool = False) -> 
         redact=config.redact,
         redact_stored=config.redact_stored,
         lock=lock,
+        workers=Workers(min(MOST_WORKERS, usable_cores()), IMPORT_PIECE_BYTES) if once else None,
         once=once,
     )
+
+
+def usable_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_manager(

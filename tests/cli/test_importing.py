@@ -82,7 +82,9 @@ def started(root: Path, data_dir: Path, wrapper: tuple[str, ...] = ()) -> Iterat
     """The command as a process, whose output goes into a pipe; killed at the end."""
     places = ("--root", str(root), "--data-dir", str(data_dir))
     command = [*wrapper, sys.executable, "-c", MAIN, "import", *places]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+    ) as process:
         try:
             yield process
         finally:
@@ -231,11 +233,12 @@ def test_a_signal_ends_it_in_order_and_it_goes_on_the_next_time(tmp_path: Path, 
     records, data = write_much(tmp_path), tmp_path / "data"
     with started(tmp_path, data) as process:
         wait_until(lambda: counted(data, "SELECT count(*) FROM sources") == 15)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # as a terminal does
         out, err = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 128 + number, err
     assert out == ""
-    assert "files; run it again: it goes on where it stopped" in err
+    assert err.endswith("files; run it again: it goes on where it stopped\n")
+    assert len(err.splitlines()) == 1, err
     assert counted(data) < records
     assert imported(tmp_path, data).exit_code == 0
     assert counted(data) == records
