@@ -15,17 +15,15 @@ import attrs
 import structlog
 import trio
 
-from actors.commands import Notify
 from actors.router import Router
 from actors.watcher import Change, FileChanged, FileGone, RootScanned, WatchHealthy, WatchTrouble
 from observatory.core import topics
 from observatory.core.batch import Batch
-from observatory.core.errors import StoreBusy, StoreError
-from observatory.core.events import Draft, Event, text_frame
-from observatory.core.facts import facts_of
+from observatory.core.errors import StoreError
+from observatory.core.events import Draft
 from observatory.core.forgetting import Removal, Target
 from observatory.core.ports import Commits
-from observatory.core.replies import rfc3339, status_at_once
+from observatory.core.replies import rfc3339
 from observatory.ingest.agenda import Agenda
 from observatory.ingest.books import Books
 from observatory.ingest.bulk import NO_WORKERS, Bulk, Workers
@@ -43,6 +41,7 @@ from observatory.ingest.ports import Archive
 from observatory.ingest.reader import Reader
 from observatory.ingest.scans import Scans
 from observatory.ingest.sources import Sources
+from observatory.ingest.storing import Storing
 
 log = structlog.get_logger()
 FILES_A_TURN = 64  # live files read for one transaction; more wait for the next
@@ -50,8 +49,6 @@ BYTES_A_TURN = 512 * 1024
 BATCHES_AHEAD = 16  # batches of hints that may wait; beyond, hints merge in the watcher
 BOOKS_DELAY = 0.005  # seconds: a record is pushed at once, what follows from it when its readers have had it
 PENDING_ENTRIES = 256  # entries that may wait for the books while lines keep coming
-RETRY_SECONDS = (0.05, 1.0)  # first and longest pause before a failed commit is tried again
-BUSY_FOR = 5.0  # seconds for which another program's lock is no trouble yet
 Hint = Change | RootListed | WhenImported
 
 
@@ -70,12 +67,12 @@ class Ingest:
         *,
         patient: bool = True,
     ) -> None:
-        self._patient = patient  # a full disk is waited out
         self._committer = committer
         self._router = router
         self._wall_ms = wall_ms
         self._hints, self._changes = trio.open_memory_channel[tuple[Hint, ...]](BATCHES_AHEAD)
         self._health = Health(wall_ms)
+        self._storing = Storing(committer, router, self._health, wall_ms, patient)
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
         self._books = Books(Ledger(archive), archive.machine_id, copies, random.getrandbits)
         rows = {source.path: source for source in archive.sources()}
@@ -93,7 +90,7 @@ class Ingest:
         self._bulk = Bulk(workers, partial(self.send, ()), redact)
         self.importing = Importing(trio.current_time)
         self._forgetting = Forgetting(committer, router, self._books, self._reader, self._agenda, self.importing)
-        self._scans = Scans(self._sources, self._agenda, self._bulk, self.importing, self._commit, wall_ms)
+        self._scans = Scans(self._sources, self._agenda, self._bulk, self.importing, self._storing.commit, wall_ms)
         self._idle = False  # `run` waits for hints, and nothing else is to be done
         self._carried: Carried | None = None  # journalled at once, but not committed or published yet
         self._books_due: float | None = None
@@ -193,6 +190,10 @@ class Ingest:
         """Files that worker processes have not read yet."""
         return self._bulk.waiting
 
+    async def tell_at_once(self, trouble: str) -> None:
+        """See Storing."""
+        await self._storing.tell_at_once(trouble)
+
     def unreadable(self) -> dict[str, str]:
         """Files that cannot be read: path → reason."""
         return dict(self._reader.unreadable)
@@ -242,7 +243,7 @@ class Ingest:
         carried = self._carried = self._carried or self._read()
         if not carried.together and carried.batch.records:
             if carried.events is None:
-                carried.commit(await self._commit(carried.batch))
+                carried.commit(await self._storing.commit(carried.batch))
             self._carried = None  # not before it is stored: the books must not tell of records that are not
             await self._publish(carried)
             carried = Carried(Batch())
@@ -367,7 +368,7 @@ class Ingest:
         if self._health.news:
             batch.drafts.append(Draft("system_status", self._health.tell(), (topics.SYSTEM,)))
         if batch.drafts or batch.records or batch.rows or batch.sources:
-            carried.commit(await self._commit(batch))
+            carried.commit(await self._storing.commit(batch))
             await self._publish(carried)
 
     # -- commit and publish --------------------------------------------------------------------------------------------
@@ -380,49 +381,6 @@ class Ingest:
             finally:
                 self._committer.turn.give_back()
             await publish.done.wait()  # the clients first: what this task does next can wait
-
-    async def _commit(self, batch: Batch) -> tuple[Event, ...]:
-        """Commit, however long the disk is full or the file locked: the transcripts are the buffer meanwhile.
-
-        With events it stays this one's turn until `_publish` gives it back; between two attempts it is not.
-        """
-        pause, failing_since = RETRY_SECONDS[0], None
-        while True:
-            try:
-                events = await self._append(batch)
-            except StoreError as error:
-                if failing_since is None:
-                    failing_since = trio.current_time()
-                    log.error("log.not_written", error=str(error))
-                if not isinstance(error, StoreBusy) or trio.current_time() - failing_since >= BUSY_FOR:
-                    await self.tell_at_once(str(error))
-                if not error.retryable or not (self._patient or isinstance(error, StoreBusy)):
-                    raise
-                await trio.sleep(pause)
-                pause = min(RETRY_SECONDS[1], pause * 2)
-                continue
-            if failing_since is not None:
-                log.info("log.written_again", seconds=round(trio.current_time() - failing_since, 3))
-                self._health.set("store", "ok", None)
-            return events
-
-    async def tell_at_once(self, trouble: str) -> None:
-        """What is wrong with the log cannot be an event of it: the one status without a seq, and once per trouble."""
-        self._health.set("store", "unavailable", trouble)
-        if self._health.news:
-            payload = status_at_once(self._health.tell(), self._wall_ms())
-            told = facts_of(payload)
-            await self._router.post(Notify((topics.SYSTEM,), text_frame(payload), lambda accepts: accepts(told)))
-
-    async def _append(self, batch: Batch) -> tuple[Event, ...]:
-        events: tuple[Event, ...] = ()
-        await self._committer.turn.take()
-        try:
-            events = await self._committer.append(batch)
-        finally:
-            if not events:
-                self._committer.turn.give_back()
-        return events
 
 
 def _some(unreadable: dict[str, str]) -> str | None:

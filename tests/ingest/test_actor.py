@@ -15,7 +15,8 @@ from observatory.core.errors import StoreBusy, StoreError
 from observatory.core.identity import is_transcript
 from observatory.core.topics import EVERYONE
 from observatory.ingest import actor
-from observatory.ingest.actor import BUSY_FOR, RETRY_SECONDS, Ingest
+from observatory.ingest.actor import Ingest
+from observatory.ingest.storing import BUSY_FOR, RETRY_SECONDS
 from observatory.server.websocket import now_ms
 from observatory.storage.committer import Committer
 from observatory.storage.log import EventLog, Retention

@@ -154,7 +154,7 @@ async def test_a_full_disk_ends_an_impatient_ingest_but_a_lock_is_waited_for(
     stage.write("a.jsonl", prompt(1))
     async with stage.running(scan=False):
         stage.commits.errors += [StoreBusy("locked", retryable=True)] * 3
-        stage.ingest._patient = False
+        stage.ingest._storing.patient = False
         await stage.tell(stage.look())
         await imported(stage)
         assert "conversation_started" in types(stage.told())
@@ -165,7 +165,7 @@ async def test_a_full_disk_ends_an_impatient_ingest_but_a_lock_is_waited_for(
 
 async def _meet(stage: Stage, error: StoreError) -> None:
     async with stage.running(scan=False):
-        stage.ingest._patient = False
+        stage.ingest._storing.patient = False
         stage.commits.errors.append(error)
         await stage.append("a.jsonl", prompt(2))
 
