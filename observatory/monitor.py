@@ -25,7 +25,7 @@ from observatory.core.errors import StoreError
 from observatory.core.exclude import excluder
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
-from observatory.core.identity import is_transcript
+from observatory.core.identity import is_text, is_transcript
 from observatory.core.progress import Imported, Progress
 from observatory.core.redact import redact as redacted
 from observatory.core.replies import rfc3339
@@ -97,6 +97,7 @@ class FileMonitor:
         self._given_lock = lock
         self._workers = workers or Workers()
         self._once = once
+        self._misnamed: dict[str, str] = {}  # path → what is wrong with it
         self._unlisted: dict[str, str] = {}  # of the last import: what could not be looked into
         self._started = time.time()
 
@@ -146,7 +147,14 @@ class FileMonitor:
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
 
     def _wanted(self, path: str) -> bool:
-        return is_transcript(path) and not self._excluded(path)
+        if not is_transcript(path) or self._excluded(path):
+            return False
+        if path.isascii() or is_text(path):
+            return True
+        if path not in self._misnamed:
+            self._misnamed[path] = "its name is no UTF-8"
+            log.warning("file.unreadable", path=path, reason=self._misnamed[path], hint="rename it")
+        return False
 
     async def _run_parts(self, path: Path, task_status: trio.TaskStatus[None]) -> None:
         """From the log outwards. A part's failure ends all, and the block with them: the main line fails fast."""
@@ -176,7 +184,7 @@ class FileMonitor:
         asked = WhenImported(trio.Event())
         await self._ingest.send((asked,))
         await asked.done.wait()
-        return Imported(self.import_progress(), self._ingest.unreadable() | self._unlisted)
+        return Imported(self.import_progress(), self._ingest.unreadable() | self._unlisted | self._misnamed)
 
     def import_progress(self) -> Progress:
         """How far the history is, or was when it was done."""

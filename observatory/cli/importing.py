@@ -15,6 +15,7 @@ from observatory import app
 from observatory.cli.screen import Screen, screen_on
 from observatory.config import Config, load
 from observatory.core.errors import StoreError, UsageError
+from observatory.core.identity import is_text
 from observatory.core.neutral import neutral
 from observatory.core.progress import Imported, Progress
 from observatory.core.progress_text import progress_of, total, unread
@@ -58,6 +59,9 @@ def run(flags: Mapping[str, Any]) -> int:
 
 def present(roots: tuple[str, ...], *, given: bool) -> tuple[str, ...]:
     """Those that are there. given: on the command line, so that all have to be. Raises UsageError."""
+    for root in roots:
+        if not is_text(root):
+            raise UsageError(f"the name of the root {neutral(root)} is no UTF-8; rename it")
     there = tuple(root for root in roots if Path(root).is_dir())
     missing = [neutral(root) for root in roots if root not in there]
     if given and missing:
@@ -75,6 +79,8 @@ def _import(config: Config, screen: Screen) -> Imported | Stopped:
         except AlreadyServed:
             if (found := _by_server(config, screen)) is not None:
                 return found
+        except KeyboardInterrupt:  # before we listen for it
+            return Stopped(signal.SIGINT, f"stopped; {AGAIN}")
 
 
 def _by_ourselves(config: Config, screen: Screen) -> Imported | Stopped:
@@ -108,6 +114,10 @@ def _by_server(config: Config, screen: Screen) -> Imported | Stopped | None:
         raise StoreError("another import waits for the server", "try again when it is done") from None
     except OSError as error:
         raise StoreError(f"the data directory {directory} cannot be written ({error.strerror})") from None
+    except TypeError:  # bytes that no text stands for
+        raise StoreError(
+            "a root's name is no text, so that the server cannot be asked", "stop the server first"
+        ) from None
     try:
         return _watch(directory, errand, screen)
     except KeyboardInterrupt:

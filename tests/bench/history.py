@@ -54,7 +54,10 @@ def measure(opts: argparse.Namespace, folder: Path) -> tuple[Corpus, Found]:
             with tempfile.TemporaryDirectory(dir=folder) as home:
                 turn(opts, corpus, Path(home), found)
     if opts.live:
-        found.live = history_live.measure(corpus, opts.smoke)
+        try:
+            found.live = history_live.measure(corpus, opts.smoke)
+        except NotMeasured as obstacle:
+            found.missing.append(f"live: {obstacle}")
     if opts.kill:
         found.kill = history_kill.run(SAMPLES, folder, opts.kill, opts.seed)
     return corpus, found

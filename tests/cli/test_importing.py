@@ -346,6 +346,20 @@ def test_a_server_that_does_not_take_it_is_not_waited_for(tmp_path: Path, monkey
         lock.release()
 
 
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    write(root, "a", 3)
+    result = imported(root, tmp_path / "data")
+    assert result.exit_code == 2
+    assert result.stderr.endswith("is no UTF-8; rename it\n")
+    write(tmp_path, "b", 3)
+    write(tmp_path, os.fsdecode(b"\xfe"), 2)
+    result = imported(tmp_path, tmp_path / "data")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("imported 1 conversation, 3 records")
+    assert result.stderr.splitlines()[-1].endswith("its name is no UTF-8: see to that, and run it again")
+
+
 def _as_command(root: Path, data_dir: Path) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-c", MAIN, "import", "--root", str(root), "--data-dir", str(data_dir)]
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
