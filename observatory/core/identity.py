@@ -86,7 +86,7 @@ def is_transcript(path: str) -> bool:
 
 
 def is_text(path: str) -> bool:
-    """Whether a path is valid Unicode: names are bytes to the system, which may be no UTF-8, and no table takes those."""
+    """Whether a path is valid Unicode: names are bytes to the system, maybe no UTF-8, and no table takes those."""
     try:
         path.encode()
     except UnicodeEncodeError:
