@@ -1,6 +1,7 @@
-"""The composition root of `observatory serve`: settings → parts, and the order in which they start and end."""
+"""The composition root of `serve` and `import`: settings → parts, and the order in which they start and end."""
 
 import gc
+import os
 import resource
 import signal
 import ssl
@@ -15,9 +16,11 @@ from actors.sender import OutboxLimits
 from observatory.config import Config
 from observatory.core.drain import Pace
 from observatory.core.handshake import LOOPBACK_NAMES, Policy
+from observatory.core.progress import Imported, Progress
 from observatory.core.replies import Timing
 from observatory.core.visitors import Proxies, networks_of
-from observatory.monitor import FileMonitor
+from observatory.ingest.bulk import Workers
+from observatory.monitor import FileMonitor, alone
 from observatory.server.connections import ConnectionManager, url_of
 from observatory.server.listener import listen
 from observatory.server.tls import server_context
@@ -27,6 +30,9 @@ from observatory.storage.token import ensure
 
 log = structlog.get_logger()
 GC_THRESHOLDS = (50_000, 20, 20)  # values on the way die by reference count: a collection in mid-line is only delay
+MOST_WORKERS = 4  # of an import: one process stores what they read, and can keep up with no more
+IMPORT_PIECE_BYTES = 1024 * 1024  # nobody waits for live lines between two transactions
+SHOW_EVERY = 0.2  # seconds between two looks at how far an import is
 FD_RESERVE = 256  # descriptors kept for files, the store and the watcher
 
 
@@ -55,6 +61,57 @@ async def serve(config: Config, on_ready: Callable[[Ready], None]) -> None:
         lock.release()
 
 
+async def import_history(config: Config, show: Callable[[Progress], None]) -> Imported | signal.Signals:
+    """Take in what the roots hold, and end. Returns how it went, or the signal that stopped it, in order.
+
+    Args:   show: called a few times a second.
+    Raises: AlreadyServed: another process writes the data directory. WorldError: the store is lost, or its disk full.
+    """
+    lock = DirectoryLock(config.data_dir)
+    try:
+        with alone(), trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            return await _import(config, lock, show, signals)
+    finally:
+        lock.release()
+
+
+async def _import(
+    config: Config, lock: DirectoryLock, show: Callable[[Progress], None], signals: AsyncIterator[int]
+) -> Imported | signal.Signals:
+    stopped: signal.Signals | None = None
+    imported: Imported | None = None
+    async with trio.open_nursery() as nursery:
+
+        async def stop_at_a_signal() -> None:
+            nonlocal stopped
+            async for number in signals:
+                stopped = signal.Signals(number)
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(stop_at_a_signal)
+        async with make_monitor(config, lock, once=True) as monitor:
+            calm_garbage_collection()
+            nursery.start_soon(_show_often, monitor, show)
+            imported = await monitor.wait_imported()
+        nursery.cancel_scope.cancel()
+    ended = imported or stopped
+    assert ended is not None
+    return ended
+
+
+async def _show_often(monitor: FileMonitor, show: Callable[[Progress], None]) -> None:
+    while True:
+        show(monitor.import_progress())
+        await trio.sleep(SHOW_EVERY)
+
+
+def calm_garbage_collection() -> None:
+    """Values on the way die by reference count; what lives as long as the process is not looked at again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
 def raise_fd_limit() -> int:
     """Raise the soft limit of descriptors to the hard one; returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -63,8 +120,8 @@ def raise_fd_limit() -> int:
     return hard
 
 
-def make_monitor(config: Config, lock: DirectoryLock) -> FileMonitor:
-    """Everything up to the Router."""
+def make_monitor(config: Config, lock: DirectoryLock, *, once: bool = False) -> FileMonitor:
+    """Everything up to the Router. once: for an import."""
     return FileMonitor(
         config.roots,
         config.data_dir,
@@ -77,7 +134,14 @@ def make_monitor(config: Config, lock: DirectoryLock) -> FileMonitor:
         redact=config.redact,
         redact_stored=config.redact_stored,
         lock=lock,
+        workers=Workers(min(MOST_WORKERS, usable_cores()), IMPORT_PIECE_BYTES) if once else None,
+        once=once,
     )
+
+
+def usable_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def make_manager(
@@ -117,9 +181,7 @@ class Node:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._manager.serve, listeners)
             url = url_of(listeners[0], tls=config.tls_cert is not None)
-            gc.collect()
-            gc.freeze()  # what lives as long as the process is not looked at again
-            gc.set_threshold(*GC_THRESHOLDS)
+            calm_garbage_collection()
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:  # before anyone can know of us
                 self._monitor.announce(url, None if config.tls_cert is None else str(config.tls_cert))
                 on_ready(Ready(url, config.data_dir, config.roots))

@@ -6,7 +6,7 @@ async with FileMonitor(["~/.claude/projects"], "data") as monitor: ...
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,13 +25,15 @@ from observatory.core.errors import StoreError
 from observatory.core.exclude import excluder
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
-from observatory.core.identity import is_transcript
+from observatory.core.identity import is_text, is_transcript
+from observatory.core.progress import Imported, Progress
 from observatory.core.redact import redact as redacted
 from observatory.core.replies import rfc3339
 from observatory.core.topics import EVERYONE, members
 from observatory.ingest.actor import Ingest
 from observatory.ingest.bulk import Workers
 from observatory.ingest.carried import Journey
+from observatory.ingest.importing import Listed, WhenImported
 from observatory.ingest.sessions import Registry, folders_of, follow
 from observatory.storage import errands
 from observatory.storage.committer import Committer
@@ -42,6 +44,7 @@ from observatory.telemetry.trace import LatencyTrace, Stamps
 
 log = structlog.get_logger()
 ERRANDS_EVERY = 0.25  # seconds between two looks for a file that a command has left: two failing opens
+IMPORT_TOLD_EVERY = 0.5  # seconds between two notes for a command that waits for an import
 ROUTER_INBOX = 64  # commits and requests that may wait for the Router; beyond, the ingest waits
 
 
@@ -59,6 +62,8 @@ class FileMonitor:
             watcher: auto, inotify, watchfiles or poll. lock: of data_dir, if the caller holds it already.
             exclude: glob patterns of what is never read. redact: keys and tokens are replaced in what clients get;
             redact_stored: and in what is stored. completed_after: idle seconds after which a conversation is completed.
+            once: as `observatory import` does, the roots are looked at one time, what is new there is history, and a
+            store that cannot be written ends the block instead of being waited for.
     Raises: WorldError, at the start or out of the block: the store cannot be opened, or is lost.
     """
 
@@ -81,6 +86,7 @@ class FileMonitor:
         redact_stored: bool = False,
         lock: DirectoryLock | None = None,
         workers: Workers | None = None,
+        once: bool = False,
     ) -> None:
         self.roots = tuple(os.path.abspath(Path(root).expanduser()) for root in roots)
         self.data_dir = Path(data_dir).expanduser().absolute()
@@ -93,6 +99,9 @@ class FileMonitor:
         self._stored = redacted if redact_stored else None
         self._given_lock = lock
         self._workers = workers or Workers()
+        self._once = once
+        self._misnamed: dict[str, str] = {}  # path → what is wrong with it
+        self._unlisted: dict[str, str] = {}  # of the last import: what could not be looked into
         self._started = time.time()
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -137,11 +146,19 @@ class FileMonitor:
             self._stored,
             self._workers,
             self._completed_after_ms,
+            patient=not self._once,
         )
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
 
     def _wanted(self, path: str) -> bool:
-        return is_transcript(path) and not self._excluded(path)
+        if not is_transcript(path) or self._excluded(path):
+            return False
+        if path.isascii() or is_text(path):
+            return True
+        if path not in self._misnamed:
+            self._misnamed[path] = "its name is no UTF-8"
+            log.warning("file.unreadable", path=path, reason=self._misnamed[path], hint="rename it")
+        return False
 
     async def _run_parts(self, path: Path, task_status: trio.TaskStatus[None]) -> None:
         """From the log outwards. A part's failure ends all, and the block with them: the main line fails fast."""
@@ -154,13 +171,63 @@ class FileMonitor:
                 nursery.start_soon(self._ingest.attachments.run)
                 nursery.start_soon(follow, Registry(folders_of(self.roots)), self._ingest.hear)
                 nursery.start_soon(self._run_errands)
-                await nursery.start(self._watcher.run)
+                nursery.start_soon(self._run_imports)
+                if self._once:
+                    await self._list(self.roots)
+                else:
+                    await nursery.start(self._watcher.run)
                 task_status.started()
         except* (sqlite3.Error, StoreError) as errors:  # a look-up failed: memory is not to be trusted, a start is
             error = first_of(errors)
             failure = explain(error, path) if isinstance(error, sqlite3.Error) else error
             await self._ingest.outlet.tell_at_once(str(failure))  # the Router has ended, and so writes at once
             raise failure from (None if failure is error else error)
+
+    # -- importing -----------------------------------------------------------------------------------------------------
+
+    async def wait_imported(self) -> Imported:
+        """Until what the roots held when they were looked at is in the archive; how it went."""
+        asked = WhenImported(trio.Event())
+        await self._ingest.send((asked,))
+        await asked.done.wait()
+        return Imported(self.import_progress(), self._ingest.unreadable() | self._unlisted | self._misnamed)
+
+    def import_progress(self) -> Progress:
+        """How far the history is, or was when it was done."""
+        return self._ingest.importing.progress()
+
+    async def _list(self, roots: Sequence[str]) -> None:
+        """Look at roots one time, with all rules of watching: what is new there is history."""
+        listed = Listed(self._ingest)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(FileWatcher(roots, self._wanted, listed, "poll").run)
+            nursery.cancel_scope.cancel()
+        self._unlisted = listed.troubles
+
+    async def _run_imports(self) -> None:
+        """What `observatory import` asks for, also what the last server left undone."""
+        while True:
+            if (errand := errands.IMPORT.take(self.data_dir)) is not None:
+                log.info("import.asked", roots=list(errand.wish))
+                before = self.import_progress()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._tell_import, errand)
+                    await self._list(self._unwatched(errand.wish))
+                    imported = await self.wait_imported()
+                    nursery.cancel_scope.cancel()
+                if imported.progress == before:  # it is of an earlier import: this one found nothing new
+                    imported = attrs.evolve(imported, progress=Progress())
+                errands.IMPORT.finish(self.data_dir, errand, attrs.asdict(imported))
+            await trio.sleep(ERRANDS_EVERY)
+
+    def _unwatched(self, roots: Sequence[str]) -> list[str]:
+        watched = {os.path.realpath(root) for root in self.roots}
+        return [root for root in roots if os.path.realpath(root) not in watched]
+
+    async def _tell_import(self, errand: errands.Errand[tuple[str, ...]]) -> None:
+        while True:
+            errands.IMPORT.tell(self.data_dir, errand, attrs.asdict(self.import_progress()))
+            await trio.sleep(IMPORT_TOLD_EVERY)
 
     # -- forgetting ----------------------------------------------------------------------------------------------------
 
@@ -176,10 +243,10 @@ class FileMonitor:
     async def _run_errands(self) -> None:
         """What `observatory forget` asks for, also what the last server left undone."""
         while True:
-            if (errand := errands.take(self.data_dir)) is not None:
-                log.info("forget.started", kind=errand.target.kind, id=errand.target.id)
-                result = await self._answer(errand.target)
-                errands.finish(self.data_dir, errand, result)
+            if (errand := errands.FORGET.take(self.data_dir)) is not None:
+                log.info("forget.started", kind=errand.wish.kind, id=errand.wish.id)
+                result = await self._answer(errand.wish)
+                errands.FORGET.finish(self.data_dir, errand, result)
                 log.info("forget.finished", **result)
             await trio.sleep(ERRANDS_EVERY)
 
@@ -219,6 +286,7 @@ class FileMonitor:
             "counters": {"bad_lines": self._ingest.bad_lines(), "attachments": dict(self._ingest.attachments.counts)},
             "watcher": attrs.asdict(self._watcher.statistics()),
             "components": self._ingest.components(),
+            "import": attrs.asdict(self.import_progress()),
         }
 
     def health(self) -> SystemHealth:

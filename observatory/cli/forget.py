@@ -115,9 +115,9 @@ def _forget(directory: Path, target: Target) -> bool:
     try:
         log = EventLog(directory, boot_id())
         try:
-            while (left := errands.take(directory)) is not None:  # by a server that ended before it was done
-                log.forget(left.target, now_ms())
-                errands.finish(directory, left, {"scrubbed": False})
+            while (left := errands.FORGET.take(directory)) is not None:  # by a server that ended before it was done
+                log.forget(left.wish, now_ms())
+                errands.FORGET.finish(directory, left, {"scrubbed": False})
             log.forget(target, now_ms())
             return log.scrub(SCRUB_PATIENCE_MS)
         finally:
@@ -134,17 +134,17 @@ def now_ms() -> int:
 def _by_server(directory: Path, target: Target) -> bool:
     """The server holds some of it in memory, so it is the one to forget."""
     try:
-        errand = errands.ask(directory, target)
+        errand = errands.FORGET.ask(directory, target)
     except FileExistsError:
         raise StoreError("another forget waits for the server", "try again when it is done") from None
     deadline = time.monotonic() + TAKEN_WITHIN
     while True:
-        done, gone = not errands.is_open(directory), running(directory) is None
-        if (found := errands.answer(directory, errand)) is not None:
+        done, gone = not errands.FORGET.is_open(directory), running(directory) is None
+        if (found := errands.FORGET.answer(directory, errand)) is not None:
             return _scrubbed(found)
         if done or gone:
             raise _lost(done)
-        if time.monotonic() > deadline and errands.withdraw(directory):
+        if time.monotonic() > deadline and errands.FORGET.withdraw(directory):
             raise StoreError("the server does not take it; nothing was forgotten", "stop the server, and try again")
         time.sleep(LOOK_EVERY)
 

@@ -129,6 +129,22 @@ def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
     run({name: value for name, value in flags.items() if value not in (None, ())})
 
 
+@main.command("import")
+@click.option("--root", "roots", multiple=True, metavar="DIR",
+              help="A Claude config directory, or its projects/ directory; repeatable.")  # fmt: skip
+@click.option("--data-dir", metavar="DIR", help="Where the log and the archive are kept.")
+@click.option("--log-format", metavar="json|console", help="Default: console on a terminal, else json.")
+@click.option("--exclude", multiple=True, metavar="PATTERN",
+              help="Never read files that fit: a path, folder or working directory; repeatable.")  # fmt: skip
+@click.option("--redact-stored", is_flag=True, default=None, help="Replace well-known keys before anything is stored.")
+@one_line_errors
+def import_(**flags: Any) -> None:  # noqa: ANN401 - the options above
+    """Take in all transcripts there are, newest first, and end; also while a server runs. Goes on where it stopped."""
+    from observatory.cli.importing import run
+
+    sys.exit(run({name: value for name, value in flags.items() if value not in (None, ())}))
+
+
 @main.command()
 @click.argument("topics", nargs=-1, metavar="[TOPIC]...")
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.")

@@ -7,6 +7,7 @@ import orjson
 
 from observatory.client.connection import OpenStream, Server, connect, server_at
 from observatory.core.client_items import refused
+from observatory.core.progress_text import line_of, progress_of
 
 
 async def run(url: str | Server, as_json: bool) -> None:
@@ -37,12 +38,18 @@ def lines(url: str, status: dict[str, Any]) -> list[str]:
         f"log      epoch {position['epoch']}, head {position['head']}, oldest {position['oldest']}",
         f"clients  {clients['live']} live, {clients['behind']} behind{_lag(gauges)}, {clients['idle']} idle",
         f"files    {gauges['sources']} known, {gauges['history_waiting']} of the history still to read",
+        *_import(status),
         f"watcher  {watcher['backend']}, {watcher['directories']} directories",
         f"data     {status['data_dir']}",
         *(f"root     {root}" for root in status["roots"]),
     ]
     sick = [c for c in status["components"] if c["status"] != "ok"]
     return [*text, *(f"{c['status']:<8} {c['component_name']}: {c['details']}" for c in sick)]
+
+
+def _import(status: dict[str, Any]) -> list[str]:
+    progress = progress_of(status.get("import", {}))  # an older server does not tell
+    return [f"import   {line_of(progress)}"] if progress.running else []
 
 
 def _lag(gauges: dict[str, Any]) -> str:

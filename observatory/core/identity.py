@@ -85,6 +85,15 @@ def is_transcript(path: str) -> bool:
     return not NOT_TRANSCRIPTS.intersection(folders)
 
 
+def is_text(path: str) -> bool:
+    """Whether a path is valid Unicode: names are bytes to the system, maybe no UTF-8, and no table takes those."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def session_id(location: Location, inline: str | None) -> str:
     """The session a file belongs to: the parent's for a sub-agent, else the stem if it is a UUID, else what the lines
     say, else the stem.

@@ -18,7 +18,7 @@ import trio
 from actors.router import Router
 from actors.watcher import Change, FileChanged, FileGone, RootScanned, WatchHealthy, WatchTrouble
 from observatory.core import topics
-from observatory.core.batch import Batch, FileState, SourceRow
+from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
 from observatory.core.events import Draft
 from observatory.core.forgetting import Removal, Target
@@ -35,6 +35,7 @@ from observatory.ingest.carried import Carried
 from observatory.ingest.copies import MARGIN_MS, Copies
 from observatory.ingest.forgetting import Forgetting
 from observatory.ingest.health import Health
+from observatory.ingest.importing import Importing, RootListed, WhenImported
 from observatory.ingest.journal import Journal
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.merge import Merge
@@ -43,6 +44,7 @@ from observatory.ingest.outlet import Outlet
 from observatory.ingest.ports import Archive
 from observatory.ingest.presence import Presence
 from observatory.ingest.reader import Reader
+from observatory.ingest.scans import Scans
 from observatory.ingest.sources import Sources
 
 log = structlog.get_logger()
@@ -51,7 +53,7 @@ BYTES_A_TURN = 512 * 1024
 BATCHES_AHEAD = 16  # batches of hints that may wait; beyond, hints merge in the watcher
 BOOKS_DELAY = 0.005  # seconds: a record is pushed at once, what follows from it when its readers have had it
 PENDING_ENTRIES = 256  # entries that may wait for the books while lines keep coming
-ROWS_A_SCAN = 500  # new source rows committed at once
+Hint = Change | RootListed | WhenImported
 
 
 class Ingest:
@@ -67,14 +69,16 @@ class Ingest:
         redact: Callable[[bytes], bytes] | None = None,
         workers: Workers = NO_WORKERS,
         completed_after_ms: int = COMPLETED_AFTER_MS,
+        *,
+        patient: bool = True,
     ) -> None:
         self._committer = committer
         self._router = router
         self._wall_ms = wall_ms
-        self._hints, self._changes = trio.open_memory_channel[tuple[Change, ...]](BATCHES_AHEAD)
+        self._hints, self._changes = trio.open_memory_channel[tuple[Hint, ...]](BATCHES_AHEAD)
         self._health = Health(wall_ms)
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
-        self.outlet = Outlet(committer, router, self._health, wall_ms)
+        self.outlet = Outlet(committer, router, self._health, wall_ms, patient)
         ledger = Ledger(archive)
         self._presence = Presence(ledger, wall_ms, completed_after_ms)
         self._books = Books(ledger, archive.machine_id, copies, random.getrandbits, self._presence)
@@ -93,7 +97,9 @@ class Ingest:
         self._merge = Merge(self._books, self._reader, self._sources, self._originals, self.attachments)
         self._agenda = Agenda()
         self._bulk = Bulk(workers, partial(self.send, ()), redact)
-        self._forgetting = Forgetting(committer, router, self._books, self._reader, self._agenda)
+        self.importing = Importing(trio.current_time)
+        self._forgetting = Forgetting(committer, router, self._books, self._reader, self._agenda, self.importing)
+        self._scans = Scans(self._sources, self._agenda, self._bulk, self.importing, self.outlet.commit, wall_ms)
         self._idle = False  # `run` waits for hints, and nothing else is to be done
         self._carried: Carried | None = None  # journalled at once, but not committed or published yet
         self._books_due: float | None = None
@@ -118,7 +124,7 @@ class Ingest:
         finally:
             self._hints.send_nowait(())  # `run` goes on from here
 
-    async def send(self, changes: tuple[Change, ...]) -> None:
+    async def send(self, changes: tuple[Hint, ...]) -> None:
         """Queue hints; waits while the inbox is full."""
         await self._hints.send(changes)
 
@@ -151,6 +157,7 @@ class Ingest:
                 if self._forgetting.wishes:
                     await self._close_books(Carried(Batch()))
                     await self._forgetting.fulfil()
+                self.importing.tell(quiet=self._is_quiet())
         finally:
             self._leave_in_order()
 
@@ -159,7 +166,7 @@ class Ingest:
             await trio.lowlevel.checkpoint()
             return
         self._idle = True
-        changes: tuple[Change, ...] = ()
+        changes: tuple[Hint, ...] = ()
         due = min(self._agenda.next_due, trio.current_time() + self._presence.seconds_left)
         try:
             with trio.move_on_at(due if self._books_due is None else min(due, self._books_due)):
@@ -167,6 +174,10 @@ class Ingest:
         finally:
             self._idle = False
         await self._absorb(changes)  # outside: the books' time must not cut off a scan that is being stored
+
+    def _is_quiet(self) -> bool:
+        waiting = self._agenda.hot or self.importing.running or self._carried
+        return not (waiting or self._books.pending or self._books.unannounced)
 
     def _leave_in_order(self) -> None:
         """Close the books if that takes no waiting; else the next start brings them up to the journal."""
@@ -198,6 +209,14 @@ class Ingest:
         """Files that worker processes have not read yet."""
         return self._bulk.waiting
 
+    async def tell_at_once(self, trouble: str) -> None:
+        """See Storing."""
+        await self.outlet.tell_at_once(trouble)
+
+    def unreadable(self) -> dict[str, str]:
+        """Files that cannot be read: path → reason."""
+        return dict(self._reader.unreadable)
+
     def bad_lines(self) -> dict[str, int]:
         """Lines that were no record, by reason, since the start."""
         return dict(self._reader.bad_lines)
@@ -216,13 +235,17 @@ class Ingest:
 
     # -- hints ---------------------------------------------------------------------------------------------------------
 
-    async def _absorb(self, batch: tuple[Change, ...]) -> None:
+    async def _absorb(self, batch: tuple[Hint, ...]) -> None:
         for change in batch:
             match change:
                 case FileChanged(path, detected_ns) | FileGone(path, detected_ns):
                     self._agenda.hint(path, detected_ns)
                 case RootScanned():
-                    await self._root(change)
+                    await self._scans.take(change, history=change.root not in self._sources.roots)
+                case RootListed():
+                    await self._scans.take(change.scan, history=True)
+                case WhenImported():
+                    self.importing.wait_for_end(change)
                 case WatchTrouble(component, detail):
                     log.warning("watcher.degraded", component=component, detail=detail)
                     self._health.set(f"watcher:{component}", "degraded", detail)
@@ -231,48 +254,6 @@ class Ingest:
                     self._health.set(f"watcher:{component}", "ok", None)
                 case _:
                     assert_never(change)
-
-    async def _root(self, scan: RootScanned) -> None:
-        """The first look at a root in this process: what is new, what has changed, what is gone."""
-        sources, agenda, now_ns = self._sources, self._agenda, time.monotonic_ns()
-        first_scan = scan.root not in sources.roots
-        new: list[SourceRow] = []
-        for file in scan.files:
-            source, state = sources.by_path.get(file.path), FileState(*attrs.astuple(file.stat))
-            if source is None and first_scan and (row := self._history(scan.root, file.path, state)) is not None:
-                new.append(row)
-            elif source is not None and source.offset < source.backfill_until:
-                agenda.cold.append((state.mtime_ns, file.path))
-            elif source is None or source.missing or source.state != state:
-                agenda.hint(file.path, now_ns)
-        here = {file.path for file in scan.files}
-        for source in sources.by_path.values():
-            if source.root == scan.root and not source.missing and source.path not in here:
-                agenda.hint(source.path, now_ns)
-        await self._store_scan(scan, new)
-        if self._sources.kept_out.anything or not self._bulk.offer(new, self._sources.started_ns):
-            agenda.cold.extend((source.state.mtime_ns, source.path) for source in new)
-        agenda.cold.sort()
-        log.info("root.scanned", root=scan.root, files=len(scan.files), new=len(new), first=first_scan)
-
-    def _history(self, root: str, path: str, state: FileState) -> SourceRow | None:
-        """A row for what a root already held; None for a file that is known by another name."""
-        if self._sources.kept_out.holds(path):
-            return None
-        if self._sources.holder(path, state) is not None:
-            self._agenda.hint(path, time.monotonic_ns())
-            return None
-        row = SourceRow(self._sources.new_id(), path, root, state, backfill_until=state.size)
-        self._sources.put(row)
-        return row
-
-    async def _store_scan(self, scan: RootScanned, new: list[SourceRow]) -> None:
-        for start in range(0, len(new), ROWS_A_SCAN):
-            await self.outlet.commit(Batch(sources={source.id: source for source in new[start : start + ROWS_A_SCAN]}))
-        await self.outlet.commit(Batch(scanned_roots=[scan.root]))
-        self._sources.roots.setdefault(scan.root, self._wall_ms())
-        if not new and not any(source.root == scan.root for source in self._sources.by_path.values()):
-            self._sources.late_roots.add(scan.root)
 
     # -- one turn ------------------------------------------------------------------------------------------------------
 
@@ -358,12 +339,16 @@ class Ingest:
     def _read_history(self, batch: Batch) -> bool:
         path = self._agenda.cold[-1][1]
         entry, more = self._reader.read(path)
+        together = entry is not None and self._journal.journal(batch, entry, self._wall_ms())
+        if entry is not None:
+            self.importing.read(entry)
         source = self._sources.by_path.get(path)
         if not more or source is None or source.offset >= source.backfill_until:
             self._agenda.cold.pop()
+            self.importing.finish(path, source)
             if more:
                 self._agenda.hint(path, time.monotonic_ns())
-        return entry is not None and self._journal.journal(batch, entry, self._wall_ms())
+        return together
 
     def _merge_pieces(self, batch: Batch) -> bool:
         """What workers read; the reader goes on where a piece does not fit, or stopped. Returns whether rows are in."""
@@ -377,13 +362,20 @@ class Ingest:
         path = piece.path if isinstance(piece, Declined) else piece.before.path
         if path not in self._bulk.taken:  # given up at an earlier piece
             return 0
-        merged = isinstance(piece, Piece) and self._merge.merge(batch, piece, rfc3339(self._wall_ms()))
-        source = self._sources.by_path.get(path)
-        if not merged and source is not None and source.offset < source.backfill_until:
+        source, size = self._sources.by_path.get(path), 0
+        if isinstance(piece, Piece) and self._merge.merge(batch, piece, rfc3339(self._wall_ms())):
+            source, size = piece.after, piece.after.offset - piece.before.offset
+            self.importing.merged(piece)
+            if piece.more:
+                return size
+            self.importing.finish(path, source)
+        elif source is not None and source.offset < source.backfill_until:
             self._agenda.cold.append((source.state.mtime_ns, path))
-        if not (merged and isinstance(piece, Piece) and piece.more) and self._bulk.finished(path):
+        else:
+            self.importing.finish(path, source)
+        if self._bulk.finished(path):
             self._agenda.hint(path, time.monotonic_ns())
-        return piece.after.offset - piece.before.offset if merged and isinstance(piece, Piece) else 0
+        return size
 
     async def _close_books(self, carried: Carried) -> None:
         """Write what follows from the records, in one transaction with what the batch holds already."""

@@ -117,7 +117,14 @@ class Bulk:
         jobs: deque[str] = deque()
         try:
             async with trio.open_nursery() as nursery:
-                start = partial(trio.run_process, command(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
+                start = partial(
+                    trio.run_process,
+                    command(),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    check=False,
+                    process_group=0,  # Ctrl-C is for us: we end it
+                )
                 process: trio.Process = await nursery.start(start)
                 try:
                     _widen(process)

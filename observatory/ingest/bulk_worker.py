@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 import sys
+from contextlib import suppress
 from typing import IO
 
 from observatory.ingest.bulk_file import read_file
@@ -32,10 +33,13 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what is logged here must not get between the frames
     os.nice(NICENESS)
-    while (data := _read(sys.stdin.buffer)) is not None:
-        for piece in read_file(pickle.loads(data)):
-            out.write(frame(piece))
-            out.flush()
+    with suppress(BrokenPipeError):  # nobody waits for it any more
+        while (data := _read(sys.stdin.buffer)) is not None:
+            for piece in read_file(pickle.loads(data)):
+                out.write(frame(piece))
+                out.flush()
+        return
+    os._exit(1)  # what is still in the buffer cannot be written at the end either
 
 
 def _read(pipe: IO[bytes]) -> bytes | None:

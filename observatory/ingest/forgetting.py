@@ -13,6 +13,7 @@ from observatory.core.forgetting import Removal, Target
 from observatory.core.ports import Commits
 from observatory.ingest.agenda import Agenda
 from observatory.ingest.books import Books
+from observatory.ingest.importing import Importing
 from observatory.ingest.reader import Reader
 
 
@@ -35,6 +36,7 @@ class Forgetting:
     books: Books
     reader: Reader
     agenda: Agenda
+    importing: Importing
     wishes: list[Wish] = attrs.field(factory=list)
 
     async def ask(self, target: Target, wake: Callable[[], Awaitable[None]]) -> Removal:
@@ -74,7 +76,9 @@ class Forgetting:
         return removal
 
     def _forget_here(self, removal: Removal) -> None:
-        self.agenda.drop({file.path for file in removal.files})
+        paths = {file.path for file in removal.files}
+        self.agenda.drop(paths)
+        self.importing.drop(paths)
         self.reader.sources.forget(removal.files)
         self.reader.forget(removal.files)
         self.books.ledger.forget_rows()

@@ -25,12 +25,13 @@ BUSY_FOR = 5.0  # seconds for which another program's lock is no trouble yet
 
 @attrs.define
 class Outlet:
-    """Used by the ingest's task."""
+    """Used by the ingest's task. patient: a full disk is waited out."""
 
     committer: Commits
     router: Router[str]
     health: Health
     wall_ms: Callable[[], int]
+    patient: bool = True
 
     async def publish(self, carried: Carried) -> None:
         """Give the events to the Router; returns when the clients have had their turn."""
@@ -57,7 +58,7 @@ class Outlet:
                     log.error("log.not_written", error=str(error))
                 if not isinstance(error, StoreBusy) or trio.current_time() - failing_since >= BUSY_FOR:
                     await self.tell_at_once(str(error))
-                if not error.retryable:
+                if not error.retryable or not (self.patient or isinstance(error, StoreBusy)):
                     raise
                 await trio.sleep(pause)
                 pause = min(RETRY_SECONDS[1], pause * 2)

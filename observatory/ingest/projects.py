@@ -22,17 +22,18 @@ def project_for(
     name = location.slug or location.stem
     found = ledger.project_in(location.slug) if location.slug else None
     if found is None and location.slug and (listed := directory_of(location.slug, root)):
-        return ledger.project_at(listed) or _new(
-            identity.project_id(machine_id, listed), listed, location.slug, True, now
-        )
+        return ledger.project_at(listed) or _resolved(ledger, machine_id, location.slug, listed, now)
     return found or _new(identity.project_id(machine_id, name), name, location.slug, False, now)
 
 
 def _resolved(ledger: Ledger, machine_id: str, slug: str, cwd: str, now: str) -> Project:
-    unresolved = ledger.project(identity.project_id(machine_id, slug)) if slug else None
-    if unresolved is not None and not unresolved.resolved:
-        return resolve(unresolved, cwd)
-    return _new(identity.project_id(machine_id, cwd), cwd, slug, True, now)
+    """The first project of a folder is named by the folder, whether its directory is known yet or not: its id must not
+    hang on which of its files came first."""
+    key = identity.project_id(machine_id, slug or cwd)
+    first = ledger.project(key)
+    if first is not None and not first.resolved:
+        return resolve(first, cwd)
+    return _new(key if first is None else identity.project_id(machine_id, cwd), cwd, slug, True, now)
 
 
 def _new(project_id: str, path: str, slug: str, resolved: bool, now: str) -> Project:

@@ -62,8 +62,9 @@ def _of(peers: Path | None) -> dict[str, str]:
     if peers is None:
         return {}
     found = {}
-    for metadata in peers.glob("peers/lib/python3*/site-packages/websockets-*.dist-info"):
-        found["peer websockets"] = metadata.name.removesuffix(".dist-info").partition("-")[2]
+    for name in ("websockets", "agentsview"):
+        for metadata in peers.glob(f"peers/lib/python3*/site-packages/{name}-*.dist-info"):
+            found[f"peer {name}"] = metadata.name.removesuffix(".dist-info").partition("-")[2]
     package = peers / CTRL_DAEMON / "package.json"
     if package.exists():
         found["ctrl-daemon"] = str(json.loads(package.read_text())["version"])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.bench.processes import ROOT
 
-PYTHON_PEERS = ("websockets",)  # an environment of its own: a dependency of ours holds an older one
+PYTHON_PEERS = ("websockets", "agentsview")  # an environment of its own: a dependency of ours holds an older one
 NODE_PEERS = ("@bulletproof-sh/ctrl-daemon",)
 
 

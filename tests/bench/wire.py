@@ -92,11 +92,14 @@ class Audience:
                 frames, ear.rest = split(ear.rest + data if ear.rest else data)
                 if not data:
                     raise Refused(f"client {ear.number} was disconnected")
+                texts = []
                 for opcode, payload in frames:
                     if opcode == TEXT and not payload.startswith(APP_PING):
-                        yield ear.number, at, payload
-                    else:
+                        texts.append(payload)
+                    else:  # first: who has got what it waited for takes no more
                         self._control(ear, opcode, payload)
+                for payload in texts:
+                    yield ear.number, at, payload
 
     def settle(self, mark: bytes | None, seconds: float) -> None:
         """Read on until `mark` came to every client (None: do not wait for one) and all was quiet for a moment."""

@@ -57,7 +57,7 @@ def traces(data_dir: Path) -> list[str]:
 def wait_until_clean(data_dir: Path) -> None:
     """Another process is at it, and only its files tell: the request goes away, then the last trace."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    asked = [data_dir / name for name in (errands.REQUEST, errands.TAKEN)]
+    asked = [data_dir / name for name in (errands.FORGET.request, errands.FORGET.taken)]
     while any(path.exists() for path in asked) or traces(data_dir):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -181,7 +181,7 @@ async def test_a_server_killed_in_the_middle_has_forgotten_after_its_next_start(
             session = f"{number:08}-aaaa-4aaa-8aaa-111111111111"
             transcript(root, session, "/home/ada/shop", SECRET * 200, lines=300)
             await until(server, 300)
-            await run_sync(errands.ask, server.data_dir, _target(session))
+            await run_sync(errands.FORGET.ask, server.data_dir, _target(session))
             await trio.sleep(seeded.uniform(0, 0.6))  # wherever it is by then
             await server.kill()
             await server.start()
@@ -249,8 +249,8 @@ async def test_a_server_that_does_not_take_it_is_not_waited_for_without_end(
         done = invoked(ONE, "--data-dir", kept)
         assert done.exit_code == 1
         assert "does not take it" in done.stderr
-        assert not (kept / errands.REQUEST).exists()
-        errands.ask(kept, _target(TWO))
+        assert not (kept / errands.FORGET.request).exists()
+        errands.FORGET.ask(kept, _target(TWO))
         done = invoked(ONE, "--data-dir", kept)
         assert done.exit_code == 1
         assert "another forget waits" in done.stderr
@@ -268,12 +268,12 @@ async def test_a_server_that_does_not_take_it_is_not_waited_for_without_end(
 )
 async def test_what_the_server_answers_is_told(kept: Path, left: dict[str, object] | None, said: str) -> None:
     def serve() -> None:
-        while (errand := errands.take(kept)) is None:
+        while (errand := errands.FORGET.take(kept)) is None:
             time.sleep(0.01)
         if left is None:
-            (kept / errands.TAKEN).unlink()
+            (kept / errands.FORGET.taken).unlink()
         else:
-            errands.finish(kept, errand, left)
+            errands.FORGET.finish(kept, errand, left)
 
     with held(kept):
         async with trio.open_nursery() as nursery:

@@ -1,10 +1,12 @@
 """`observatory status`: a server's answer in a few lines."""
 
+import attrs
 import pytest
 from trio.testing import MockClock
 
 from observatory.cli.status import ask, lines
 from observatory.core.client_items import Refused
+from observatory.core.progress import Progress
 from tests.playing import URL, Peer, playing
 
 STATUS = {
@@ -34,6 +36,14 @@ def test_the_lag_of_clients_that_are_behind_is_told() -> None:
     assert "clients  1 live, 2 behind (by up to 12,345 events), 3 idle" in lines(
         "ws://h/ws", STATUS | {"gauges": gauges}
     )
+
+
+def test_an_import_is_told_while_it_runs() -> None:
+    progress = Progress(running=True, files_done=1, files_total=2, bytes_done=1_000_000, bytes_total=3_000_000)
+    told = lines("ws://h/ws", STATUS | {"import": attrs.asdict(progress)})
+    assert told[4] == "import   1 of 2 files, 1.0 of 3.0 MB, 0.0 MB/s, –:–– left"
+    over = attrs.evolve(progress, running=False)
+    assert lines("ws://h/ws", STATUS | {"import": attrs.asdict(over)}) == lines("ws://h/ws", STATUS)
 
 
 async def test_an_error_reply_is_one_line_and_no_status(autojump_clock: MockClock) -> None:

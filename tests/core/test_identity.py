@@ -12,6 +12,7 @@ from observatory.core.identity import (
     conversation_id,
     encode_slug,
     is_slug_of,
+    is_text,
     is_transcript,
     locate,
     parent_id,
@@ -175,3 +176,8 @@ def test_a_session_id_is_never_empty_and_always_valid() -> None:
 def test_a_project_id_depends_on_machine_and_directory() -> None:
     assert re.fullmatch("[0-9a-f]{12}", project_id("m", "/w\udcff"))
     assert project_id("m", "/w") == project_id("m", "/w") != project_id("m2", "/w")
+
+
+def test_a_path_that_is_no_utf8_is_no_text() -> None:
+    assert is_text("/w/ü")
+    assert not is_text("/w/\udcff")
