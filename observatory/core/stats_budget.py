@@ -31,7 +31,7 @@ class Budget:
 
 def check(limit: int, groups: Mapping[str, Tally], period: Period, calendar: Calendar, now: datetime) -> Budget:
     """Compare each period with its budget. Messages without a price count nothing: a cost is what it is at least."""
-    passed = tuple(sorted(key for key, group in groups.items() if group.cost > limit))
+    passed = tuple(sorted(key for key, group in groups.items() if key and group.cost > limit))  # undated is no period
     current = calendar.key(period, now.isoformat())
     running = groups.get(current)
     start, end = calendar.span(period, now)

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from observatory.core.neutral import neutral
 from observatory.core.pricing import PICO
 from observatory.core.stats import Tally
 from observatory.core.stats_blocks import Block
@@ -105,11 +106,11 @@ def stamp(moment: datetime) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """A field of a CSV file: null is empty, truth is a word, and no text is a formula."""
+    """A field of a CSV file: null is empty, truth is a word, no text is a formula or commands a terminal."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str) and value.startswith(FORMULA):
-        return f"'{value}"
+    if isinstance(value, str):
+        return f"'{neutral(value)}" if value.startswith(FORMULA) else neutral(value)
     return value

@@ -90,7 +90,7 @@ def test_a_day_is_over_its_budget_or_on_its_way(
 
 
 def test_a_period_without_messages_is_not_foretold() -> None:
-    groups = {"2026-02": Tally(cost=7), "2026-01": Tally(cost=9), "2025-12": Tally(cost=5)}
+    groups = {"2026-02": Tally(cost=7), "2026-01": Tally(cost=9), "2025-12": Tally(cost=5), "": Tally(cost=9)}
     found = check(5, groups, "month", Calendar(UTC), moment("12:00:00"))
     assert (found.passed, found.projected, found.threatens) == (("2026-01", "2026-02"), None, False)
 

@@ -111,7 +111,16 @@ def test_dollars_are_rounded_to_millionths_and_times_are_utc() -> None:
 
 @pytest.mark.parametrize(
     ("value", "cell"),
-    [(None, ""), (True, "true"), (False, "false"), (-5, -5), ("main", "main"), ("=1+1", "'=1+1"), ("@x", "'@x")],
+    [
+        (None, ""),
+        (True, "true"),
+        (False, "false"),
+        (-5, -5),
+        ("main", "main"),
+        ("=1+1", "'=1+1"),
+        ("@x", "'@x"),
+        ("a\x1b[2J", "a␛[2J"),
+    ],
 )
 def test_a_cell_is_no_formula(value: object, cell: object) -> None:
     assert csv_cell(value) == cell
