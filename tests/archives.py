@@ -19,13 +19,22 @@ from observatory.storage.log import EventLog
 MACHINE = "0123456789abcdef"
 PUBLIC_ID = re.compile(r"(\d+)-(\d+)-(\d+)")
 NOT_COMPARED = {
-    "sources": {"id", "dev", "ino", "size", "mtime_ns", "ctime_ns", "backfill_until"},
+    "sources": {"id", "dev", "ino", "size", "mtime_ns", "ctime_ns", "backfill_until", "swept", "packed"},
     "records": {"codec", "body"},
     "projects": {"last_activity"},
-    "conversations": {"updated_at"},
+    "conversations": {"updated_at", "status"},
 }
-ACTIVITY = {"created_at", "updated_at", "last_activity", "activity", "status"}  # of a row's JSON
-OF_NO_CONTENT = {"meta", "roots", "events", "blocks", "forgotten"}
+ACTIVITY = {
+    "created_at",
+    "updated_at",
+    "last_activity",
+    "activity",
+    "status",
+    "status_reason",
+    "told",
+    "said_at",
+}  # of a row's JSON
+OF_NO_CONTENT = {"meta", "roots", "events", "blocks", "forgotten", "attachments", "attachment_parts"}
 
 
 def prepare(directory: Path) -> None:
