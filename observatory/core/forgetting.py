@@ -100,8 +100,10 @@ def topics_of(target: Target, conversations: Iterable[Conversation]) -> frozense
 
 def cleaned(row: Conversation, texts: frozenset[str]) -> Conversation:
     """A conversation's row without what it took over from forgotten lines."""
+    if row.first_prompt in texts:
+        row = attrs.evolve(row, first_prompt=None)
     if row.title in texts:
-        row = attrs.evolve(row, title=None, title_source=None)
+        row = attrs.evolve(row, title=row.first_prompt, title_source="prompt" if row.first_prompt else None)
     return attrs.evolve(row, last_prompt=None) if row.last_prompt in texts else row
 
 

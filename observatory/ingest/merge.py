@@ -40,6 +40,7 @@ class Merge:
         if conversation is None:
             return False
         self.books.ledger.absorb(piece.batch)
+        self.books.leaves.absorb(piece.batch, self.books.ledger.conversation(conversation.id), conversation)
         self._mark_copies(batch, piece)
         batch.add(piece.batch)
         self.books.ledger.put_conversation(conversation)
