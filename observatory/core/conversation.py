@@ -11,6 +11,7 @@ from observatory.core import usage
 from observatory.core.decode import valid
 from observatory.core.frozen import evolver, frozen
 from observatory.core.instants import with_ms
+from observatory.core.particulars import NOTHING, Particulars, follow
 from observatory.core.prompts import LOCAL_OUTPUT
 from observatory.core.titles import STRENGTH, Title
 from observatory.core.transcript import SYNTHETIC, Record
@@ -67,6 +68,7 @@ class Conversation:
     told: Told | None = None
     said_at: str | None = None
     last_uuid: str | None = None
+    particulars: Particulars = NOTHING
 
 
 _evolve = evolver(Conversation)
@@ -100,6 +102,9 @@ def apply(conversation: Conversation, record: Record, facts: Facts) -> Conversat
         changed["cwd"] = record.cwd
     if record.uuid is not None:
         changed["last_uuid"] = record.uuid
+    particulars = follow(conversation.particulars, conversation.session_id, record, main)
+    if particulars is not conversation.particulars:
+        changed["particulars"] = particulars
     if main:
         if record.git_branch:
             changed["git_branch"] = record.git_branch

@@ -14,6 +14,7 @@ from observatory.core.decode import valid
 from observatory.core.events import Draft
 from observatory.core.project import Project, update
 from observatory.core.replies import rfc3339
+from observatory.ingest import kin
 from observatory.ingest.copies import Copies
 from observatory.ingest.folding import blank, count, first_cwd, fold
 from observatory.ingest.items import Item
@@ -155,6 +156,9 @@ class Books:
         folded = self.presence.settle(folded, live=live, told=told)
         self.ledger.put_conversation(folded)
         self.leaves.note(conversation, folded, entry.items)
+        for adopted in kin.settle(self.ledger, conversation, folded):
+            touched.setdefault(adopted, True)
+        folded = self.ledger.conversation(folded.id) or folded
         project = self.ledger.project(folded.project_id)
         timely = folded.stamped or any(item.live for item in entry.items)
         if project is not None and timely and folded.updated_at > project.last_activity:

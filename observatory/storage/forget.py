@@ -26,6 +26,7 @@ from observatory.core.forgetting import (
 )
 from observatory.core.identity import locate
 from observatory.core.lines import Line
+from observatory.core.particulars import texts_of
 from observatory.core.project import Project
 from observatory.core.transcript import Record, parse
 from observatory.storage import attachments
@@ -270,7 +271,7 @@ def _texts(body: bytes) -> Iterator[str]:
     for value in parse(Line(0, len(body), body)):
         if isinstance(value, Record):
             row = apply(blank, value, Facts(owns_leaf=True))
-            yield from (text for text in (row.title, row.last_prompt) if text)
+            yield from (text for text in (row.title, row.last_prompt, *texts_of(row.particulars)) if text)
 
 
 def _events(
