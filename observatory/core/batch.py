@@ -9,6 +9,7 @@ from observatory.core.detail import UNKNOWN, Detail
 from observatory.core.events import Draft
 from observatory.core.frozen import frozen
 from observatory.core.project import Project
+from observatory.core.summaries import Summary
 from observatory.core.tools import ToolCallRow
 from observatory.core.usage import Usage
 
@@ -185,6 +186,8 @@ class Batch:
     projects: dict[str, Project] = attrs.field(factory=dict)
     usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)  # by message and conversation id
     tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
+    summaries: dict[tuple[str, str], Summary] = attrs.field(factory=dict)  # by leaf and where it stands
+    leaves: dict[tuple[str, str], bool] = attrs.field(factory=dict)  # (leaf, holder) → whether it is so
     copies: dict[int, int] = attrs.field(factory=dict)  # copy key → key of the record that counts as the original
     originals: dict[int, int] = attrs.field(factory=dict)  # the same, where another record counted as the original
     attachments: list[AttachmentRow] = attrs.field(factory=list)

@@ -11,6 +11,7 @@ from observatory.core import usage
 from observatory.core.decode import valid
 from observatory.core.frozen import evolver, frozen
 from observatory.core.instants import with_ms
+from observatory.core.particulars import NOTHING, Particulars, follow
 from observatory.core.prompts import LOCAL_OUTPUT
 from observatory.core.titles import STRENGTH, Title
 from observatory.core.transcript import SYNTHETIC, Record
@@ -32,6 +33,7 @@ class Conversation:
     """One transcript file, as a client sees it. Times: RFC 3339, ms, Z; tokens are totals.
 
     `created_at` is the file's time until `stamped` by a line. `message_count` = `prompt_count` + `reply_count`.
+    `first_prompt` is its title while nothing better names it. `last_uuid` is its last record's that has one.
     `asking` are the open tools that wait for the person; both lists hold tool_use ids, oldest first.
     """
 
@@ -45,6 +47,7 @@ class Conversation:
     parent_id: str | None = None
     title: str | None = None
     title_source: str | None = None
+    first_prompt: str | None = None
     status: Status = "active"
     activity: Activity = "idle"
     message_count: int = 0
@@ -64,6 +67,8 @@ class Conversation:
     status_reason: str | None = None
     told: Told | None = None
     said_at: str | None = None
+    last_uuid: str | None = None
+    particulars: Particulars = NOTHING
 
 
 _evolve = evolver(Conversation)
@@ -95,6 +100,11 @@ def apply(conversation: Conversation, record: Record, facts: Facts) -> Conversat
     changed = _times(conversation, record, facts) | _counts(conversation, record, facts, main)
     if conversation.cwd is None and record.cwd:
         changed["cwd"] = record.cwd
+    if record.uuid is not None:
+        changed["last_uuid"] = record.uuid
+    particulars = follow(conversation.particulars, conversation.session_id, record, main)
+    if particulars is not conversation.particulars:
+        changed["particulars"] = particulars
     if main:
         if record.git_branch:
             changed["git_branch"] = record.git_branch
@@ -108,17 +118,33 @@ def apply(conversation: Conversation, record: Record, facts: Facts) -> Conversat
     return _evolve(conversation, changed) if changed else conversation
 
 
-def retitle(conversation: Conversation, title: Title) -> Conversation:
-    """The row under a name found elsewhere: a summary in another file. A weaker name never replaces a stronger one."""
-    return attrs.evolve(conversation, **_named(conversation, title))
+def retitle(conversation: Conversation, title: Title | None) -> Conversation:
+    """The row under a name found elsewhere: a summary's, mostly in another file. A weaker name never replaces a
+    stronger one. None: no summary names it any more."""
+    if title is not None:
+        return attrs.evolve(conversation, **_named(conversation, title))
+    if conversation.title_source != "summary":
+        return conversation
+    first = conversation.first_prompt
+    return attrs.evolve(conversation, title=first, title_source=None if first is None else "prompt")
 
 
 def _named(conversation: Conversation, title: Title) -> dict[str, Any]:
     """Of two prompts the first counts, of two equal names the last."""
     strength, present = STRENGTH[title.source], STRENGTH.get(conversation.title_source or "", 0)
+    first = _first_prompt(conversation, title)
     if strength < present or (strength == present and title.source == "prompt"):
+        return first
+    return {"title": title.text, "title_source": title.source, **first}
+
+
+def _first_prompt(conversation: Conversation, title: Title) -> dict[str, Any]:
+    """Kept for when a stronger name goes. Rows of older archives have it as their title only."""
+    if conversation.first_prompt is not None:
         return {}
-    return {"title": title.text, "title_source": title.source}
+    if conversation.title_source == "prompt":
+        return {"first_prompt": conversation.title}
+    return {"first_prompt": title.text} if title.source == "prompt" else {}
 
 
 def _times(conversation: Conversation, record: Record, facts: Facts) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import attrs
 from observatory.core import topics
 from observatory.core.conversation import Conversation, changes
 from observatory.core.events import Draft, Event
+from observatory.core.particulars import without
 from observatory.core.project import Project, update
 
 FORGOTTEN = "forgotten"  # why a record is empty: it repeated a line of a forgotten conversation
@@ -100,8 +101,11 @@ def topics_of(target: Target, conversations: Iterable[Conversation]) -> frozense
 
 def cleaned(row: Conversation, texts: frozenset[str]) -> Conversation:
     """A conversation's row without what it took over from forgotten lines."""
+    row = attrs.evolve(row, particulars=without(row.particulars, texts))
+    if row.first_prompt in texts:
+        row = attrs.evolve(row, first_prompt=None)
     if row.title in texts:
-        row = attrs.evolve(row, title=None, title_source=None)
+        row = attrs.evolve(row, title=row.first_prompt, title_source="prompt" if row.first_prompt else None)
     return attrs.evolve(row, last_prompt=None) if row.last_prompt in texts else row
 
 

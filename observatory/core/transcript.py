@@ -52,6 +52,15 @@ class Malformed:
 
 
 @frozen
+class Hint:
+    """Of a line that tells more than its kind: agent_id: the agent whose result it holds; forked_from: the session it
+    was copied from."""
+
+    agent_id: str | None
+    forked_from: str | None
+
+
+@frozen
 class Record:
     """One record of a transcript.
 
@@ -92,6 +101,7 @@ class Record:
     anomalies: tuple[str, ...]
     recognised: bool
     exhausted: bool
+    hint: Hint | None
 
 
 def parse(line: Line, decoded: list[object] | None = None) -> tuple[Record | Malformed, ...]:
@@ -164,7 +174,7 @@ def _record(found: Found, offset: int, length: int, data: bytes, notes: list[str
         text, raw, message, _usage(found, type_, message, (moment, git_branch, uuid), notes),
         _title(found, type_, kind, text, message, leaf_uuid), leaf_uuid, request_id, tuple(notes),
         _recognised(found, type_, session_id, leaf_uuid),
-        kind == "error" and type_ == "system" and _exhausted(found),
+        kind == "error" and type_ == "system" and _exhausted(found), _hint(found, kind),
     )  # fmt: skip
 
 
@@ -267,6 +277,23 @@ def _recognised(found: Found, type_: str, session_id: str | None, leaf_uuid: str
     if type_ == "summary":
         return leaf_uuid is not None
     return type_ == "file-history-snapshot" and resync.is_whole_record(found)
+
+
+def _hint(found: Found, kind: Kind) -> Hint | None:
+    forked = found.get("forkedFrom")
+    if kind != "tool_result":
+        return None if forked is None else Hint(None, _session_of(forked))
+    result = found.get("toolUseResult")
+    agent_id = result.get("agentId") if type(result) is dict else None
+    if forked is None and type(agent_id) is not str:
+        return None
+    return Hint(agent_id if type(agent_id) is str else None, _session_of(forked))
+
+
+def _session_of(forked: object) -> str | None:
+    """It is an object now; a plain id would do as well."""
+    found = forked.get("sessionId") if type(forked) is dict else forked
+    return found if type(found) is str else None
 
 
 def _exhausted(found: Found) -> bool:

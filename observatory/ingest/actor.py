@@ -37,6 +37,7 @@ from observatory.ingest.forgetting import Forgetting
 from observatory.ingest.health import Health
 from observatory.ingest.importing import Importing, RootListed, WhenImported
 from observatory.ingest.journal import Journal
+from observatory.ingest.leaves import Leaves
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.merge import Merge
 from observatory.ingest.originals import Originals
@@ -45,6 +46,7 @@ from observatory.ingest.ports import Archive
 from observatory.ingest.presence import Presence
 from observatory.ingest.reader import Reader
 from observatory.ingest.scans import Scans
+from observatory.ingest.search import Search
 from observatory.ingest.sources import Sources
 
 log = structlog.get_logger()
@@ -79,9 +81,9 @@ class Ingest:
         self._health = Health(wall_ms)
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
         self.outlet = Outlet(committer, router, self._health, wall_ms, patient)
-        ledger = Ledger(archive)
+        ledger, leaves = Ledger(archive), Leaves(archive)
         self._presence = Presence(ledger, wall_ms, completed_after_ms)
-        self._books = Books(ledger, archive.machine_id, copies, random.getrandbits, self._presence)
+        self._books = Books(ledger, archive.machine_id, copies, leaves, random.getrandbits, self._presence)
         rows = {source.path: source for source in archive.sources()}
         known = {path: source for path, source in rows.items() if not excluded(path)}
         if len(known) < len(rows):
@@ -96,6 +98,7 @@ class Ingest:
         self._journal = Journal(archive, self._books, self._sources, self._originals, self.attachments)
         self._merge = Merge(self._books, self._reader, self._sources, self._originals, self.attachments)
         self._agenda = Agenda()
+        self._search = Search(leaves, archive, partial(self.send, ()))
         self._bulk = Bulk(workers, partial(self.send, ()), redact)
         self.importing = Importing(trio.current_time)
         self._forgetting = Forgetting(committer, router, self._books, self._reader, self._agenda, self.importing)
@@ -144,6 +147,7 @@ class Ingest:
         """Follow the files until cancelled. Raises StoreError when the store is lost for good."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._bulk.run)
+            nursery.start_soon(self._search.run)
             await self._follow()
 
     async def _follow(self) -> None:
@@ -217,6 +221,11 @@ class Ingest:
         """Files that cannot be read: path → reason."""
         return dict(self._reader.unreadable)
 
+    @property
+    def searching(self) -> bool:
+        """A thread looks through the records for leaves of summaries."""
+        return self._search.busy
+
     def bad_lines(self) -> dict[str, int]:
         """Lines that were no record, by reason, since the start."""
         return dict(self._reader.bad_lines)
@@ -270,6 +279,8 @@ class Ingest:
         if carried.together or self._health.news or self._books_are_due() or self._books.overdue:
             await self._close_books(carried)
         self._carried = None
+        if not self._agenda.cold and not self._bulk.waiting:
+            self._search.begin()
 
     def _turn_nowait(self) -> None:
         """The same for an idle Ingest, as far as it goes without waiting; the rest is carried to the next turn."""
@@ -309,7 +320,7 @@ class Ingest:
     def _books_are_due(self) -> bool:
         pending, now = len(self._books.pending), trio.current_time()
         if not pending:
-            return bool(self._books.unannounced) and not self._agenda.cold and not self._bulk.waiting
+            return self._books.waiting and not self._agenda.cold and not self._bulk.waiting
         if self._books_due is None:
             self._books_due = now + BOOKS_DELAY
         return pending >= PENDING_ENTRIES or (now >= self._books_due and not self._agenda.hot)
@@ -381,10 +392,10 @@ class Ingest:
         """Write what follows from the records, in one transaction with what the batch holds already."""
         batch, self._books_due = carried.batch, None
         history_done = not self._agenda.cold and not self._bulk.waiting
-        if self._books.pending or self._books.overdue or (self._books.unannounced and history_done):
+        if self._books.pending or self._books.overdue or (self._books.waiting and history_done):
             self._books.close(batch, rfc3339(self._wall_ms()), history_done)
         if self._health.news:
             batch.drafts.append(Draft("system_status", self._health.tell(), (topics.SYSTEM,)))
-        if batch.drafts or batch.records or batch.rows or batch.sources or batch.conversations:
+        if batch.drafts or batch.records or batch.rows or batch.sources or batch.conversations or batch.leaves:
             carried.commit(await self.outlet.commit(batch))
             await self.outlet.publish(carried)

@@ -14,9 +14,11 @@ from observatory.core.decode import valid
 from observatory.core.events import Draft
 from observatory.core.project import Project, update
 from observatory.core.replies import rfc3339
+from observatory.ingest import kin
 from observatory.ingest.copies import Copies
 from observatory.ingest.folding import blank, count, first_cwd, fold
 from observatory.ingest.items import Item
+from observatory.ingest.leaves import Leaves
 from observatory.ingest.ledger import Ledger
 from observatory.ingest.presence import Presence
 from observatory.ingest.projects import project_for, upgrade
@@ -53,6 +55,7 @@ class Books:
     ledger: Ledger
     machine_id: str
     copies: Copies
+    leaves: Leaves
     random_bits: Callable[[int], int]  # for event ids
     presence: Presence
     pending: list[Entry] = attrs.field(factory=list)
@@ -76,6 +79,11 @@ class Books:
     def settle_project(self, conversation: Conversation, cwd: str, now: str) -> Conversation:
         """A conversation's first working directory turned up: its project was taken from its folder until now."""
         return upgrade(self.ledger, self.machine_id, conversation, cwd, now)
+
+    @property
+    def waiting(self) -> bool:
+        """Something is to be told or settled once no history waits any more."""
+        return bool(self.unannounced or self.leaves.unsettled)
 
     def _taken(self, conversation_id: str) -> bool:
         return self.ledger.conversation(conversation_id) is not None
@@ -115,6 +123,8 @@ class Books:
         for key, told in self.presence.settle_due().items():
             if told:
                 touched.setdefault(key, True)
+        for conversation_id in self.leaves.settle(self.ledger, batch, history_done):
+            touched.setdefault(conversation_id, True)
         before = self.ledger.take(batch)
         batch.copies = self.copies.take(now)
         for conversation_id, announced in touched.items():
@@ -145,6 +155,10 @@ class Books:
         live = any(item.live for item in entry.items)
         folded = self.presence.settle(folded, live=live, told=told)
         self.ledger.put_conversation(folded)
+        self.leaves.note(conversation, folded, entry.items)
+        for adopted in kin.settle(self.ledger, conversation, folded):
+            touched.setdefault(adopted, True)
+        folded = self.ledger.conversation(folded.id) or folded
         project = self.ledger.project(folded.project_id)
         timely = folded.stamped or any(item.live for item in entry.items)
         if project is not None and timely and folded.updated_at > project.last_activity:

@@ -12,7 +12,9 @@ from observatory.core.batch import Batch, ConversationUsage, SourceRow, record_k
 from observatory.core.bodies import pack
 from observatory.core.conversation import Conversation
 from observatory.core.project import Project
+from observatory.core.summaries import summary_of
 from observatory.core.tools import ToolCallRow
+from observatory.core.transcript import Record
 from observatory.ingest import reading
 from observatory.ingest.folding import blank, count, first_cwd, fold, mark_foreign, proof
 from observatory.ingest.generations import NOTHING_KNOWN
@@ -178,6 +180,10 @@ class _File:
         ]
         batch.blocks = {batch.rows[first][0]: (batch.rows[last][0], data) for first, (last, data) in blocks.items()}
         batch.packed[source.id] = record_key(0, source.generation, source.offset)
+        own_id = self._conversation.id
+        for item in items:
+            if isinstance(item.value, Record) and (summary := summary_of(item.value, own_id)) is not None:
+                batch.summaries[summary.leaf_uuid, own_id] = summary
         ledger.take(batch)
         if more:
             self._known.keep(batch)

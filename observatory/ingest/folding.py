@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable
 
+import attrs
 import structlog
 
 from observatory.core import identity
 from observatory.core.batch import Flag, SourceRow
 from observatory.core.conversation import Conversation, Facts, apply, given_up, is_reply
+from observatory.core.forgetting import FORGOTTEN
+from observatory.core.particulars import invalid
 from observatory.core.replies import rfc3339
-from observatory.core.transcript import Record
+from observatory.core.transcript import Malformed, Record
 from observatory.ingest.items import Item, public_id
 from observatory.ingest.ledger import Ledger
 
@@ -60,6 +63,8 @@ def fold(
     for item in items:
         if isinstance(item.value, Record) and not item.flags & Flag.KNOWN:
             conversation = _applied(ledger, conversation, source, item, item.value, now)
+        elif isinstance(item.value, Malformed) and item.value.reason != FORGOTTEN and not item.flags & Flag.KNOWN:
+            conversation = attrs.evolve(conversation, particulars=invalid(conversation.particulars))
     return conversation
 
 

@@ -82,5 +82,6 @@ class Forgetting:
         self.reader.sources.forget(removal.files)
         self.reader.forget(removal.files)
         self.books.ledger.forget_rows()
+        self.books.leaves.load()
         if removal.whole_project and removal.project is not None:
             self.books.unannounced.discard(removal.project.id)

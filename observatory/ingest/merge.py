@@ -5,6 +5,7 @@ import structlog
 
 from observatory.core.batch import Batch, Flag
 from observatory.core.conversation import Conversation
+from observatory.ingest import kin
 from observatory.ingest.attachments import Attachments
 from observatory.ingest.books import Books, Entry
 from observatory.ingest.bulk_file import Piece
@@ -40,9 +41,12 @@ class Merge:
         if conversation is None:
             return False
         self.books.ledger.absorb(piece.batch)
+        until_now = self.books.ledger.conversation(conversation.id) if piece.before.offset else None
+        self.books.leaves.absorb(piece.batch, until_now, conversation)
         self._mark_copies(batch, piece)
         batch.add(piece.batch)
         self.books.ledger.put_conversation(conversation)
+        kin.settle(self.books.ledger, until_now, conversation)
         self.reader.adopt(piece.after, piece.place, piece.tail, piece.bad_lines)
         self.books.pending.append(Entry(piece.after, [], announced=False, event=None))
         self.books.unannounced.add(conversation.project_id)
@@ -60,7 +64,7 @@ class Merge:
             known = self.books.enter(source, folded, piece.cwd, now)
         elif known is None:
             return None
-        row = attrs.evolve(folded, project_id=known.project_id)
+        row = kin.inherited(attrs.evolve(folded, project_id=known.project_id), known)
         if piece.cwd is None and folded.cwd:
             row = self.books.settle_project(row, folded.cwd, now)
         return row

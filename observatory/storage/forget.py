@@ -1,5 +1,6 @@
 """Forgetting on the database: finds all that belongs to a conversation or project, and removes it."""
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -25,6 +26,7 @@ from observatory.core.forgetting import (
 )
 from observatory.core.identity import locate
 from observatory.core.lines import Line
+from observatory.core.particulars import texts_of
 from observatory.core.project import Project
 from observatory.core.transcript import Record, parse
 from observatory.storage import attachments
@@ -80,8 +82,10 @@ def plan(db: sqlite3.Connection, target: Target, known: Known) -> Removal:
     ids = {file.id for file in files}
     copies = _copies(db, ids) if files else []
     texts = frozenset(text for _, body in copies for text in _texts(body))
+    named, titles = _named(db, {row.id for row in meant})
+    texts |= titles
     copied_in = _holders(db, {split_key(key)[0] for key, _ in copies})
-    rows = [(known[key], cleaned(known[key], texts)) for key in copied_in if key in known]
+    rows = [(known[key], cleaned(known[key], texts)) for key in sorted({*copied_in, *named}) if key in known]
     changed = tuple((before, after) for before, after in rows if before != after)
     seqs, size = _events(db, topics_of(target, meant), meant, files, {row.id for row, _ in changed}, texts)
     return Removal(
@@ -116,7 +120,8 @@ def expunge(db: sqlite3.Connection, removal: Removal) -> None:
         [file.id for file in removal.files],
     )
     ids = [row.id for row in removal.conversations]
-    for table in ("usage", "tool_calls"):
+    _unsettle(db, ids)
+    for table in ("usage", "tool_calls", "summaries", "leaves"):
         _each(db, f"DELETE FROM {table} WHERE conversation_id", ids)
     orphans = [row.parent_id for row in removal.conversations if removal.whole_project and row.parent_id]
     attachments.expunge(db, {*ids, *orphans})
@@ -235,13 +240,38 @@ def _holders(db: sqlite3.Connection, sources: Iterable[int]) -> list[str]:
     return sorted({row[0] for row in rows if row is not None and row[0] is not None})
 
 
+def _named(db: sqlite3.Connection, ids: set[str]) -> tuple[set[str], frozenset[str]]:
+    """Other conversations that hold leaves of summaries which stand in these, and those summaries."""
+    rows = db.execute(
+        "SELECT s.title, l.conversation_id FROM summaries AS s LEFT JOIN leaves AS l"
+        " ON l.leaf_uuid = s.leaf_uuid AND l.conversation_id != '' WHERE s.conversation_id IN"
+        " (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(ids)),),
+    ).fetchall()
+    return {holder for _, holder in rows if holder is not None} - ids, frozenset(title for title, _ in rows)
+
+
+def _unsettle(db: sqlite3.Connection, ids: list[str]) -> None:
+    """Who is named by what is left is to be worked out again: of each leaf that a summary of these names, or that
+    they hold, or that another holder of such a leaf holds."""
+    db.execute(
+        "WITH gone AS (SELECT value FROM json_each(?)),"
+        " touched AS (SELECT leaf_uuid FROM summaries WHERE conversation_id IN gone"
+        " UNION SELECT leaf_uuid FROM leaves WHERE conversation_id IN gone),"
+        " heirs AS (SELECT conversation_id FROM leaves WHERE conversation_id != '' AND leaf_uuid IN touched)"
+        " DELETE FROM leaves WHERE conversation_id = '' AND"
+        " leaf_uuid IN (SELECT leaf_uuid FROM leaves WHERE conversation_id IN heirs)",
+        (json.dumps(ids),),
+    )
+
+
 def _texts(body: bytes) -> Iterator[str]:
     """What a conversation's row may have taken over from a line."""
     blank = Conversation("", "", "", "", "", "")
     for value in parse(Line(0, len(body), body)):
         if isinstance(value, Record):
             row = apply(blank, value, Facts(owns_leaf=True))
-            yield from (text for text in (row.title, row.last_prompt) if text)
+            yield from (text for text in (row.title, row.last_prompt, *texts_of(row.particulars)) if text)
 
 
 def _events(

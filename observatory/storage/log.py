@@ -1,7 +1,8 @@
 """EventLog: records and events in one SQLite file, written by one connection, one transaction a batch."""
 
+import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from observatory.storage.lookups import Lookups
 from observatory.storage.opening import DATABASE, START_PATIENCE, connect, explain, explained, open_writer, settle
 from observatory.storage.rows import insert
 
+STEPS_A_LOOK = 100_000  # of SQLite's machine between two looks at whether to go on: a few ms
 TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loop is not held up
 
 
@@ -179,6 +181,19 @@ class EventLog(Lookups):
     def kept_out(self) -> KeptOut:
         """The files that were forgotten."""
         return forget.kept_out(self._db)
+
+    def holders_of(self, uuids: Collection[str], stopped: Callable[[], bool]) -> list[tuple[str, str]]:
+        """(uuid, conversation id) of the records with these uuids. Reads all records, so call it in another thread.
+
+        Raises StoreError, also when `stopped` said so.
+        """
+        query = (
+            "SELECT DISTINCT uuid, conversation_id FROM records WHERE conversation_id IS NOT NULL"
+            " AND uuid IN (SELECT value FROM json_each(?))"
+        )
+        with explained(self.path), closing(connect(self.path, read_only=True)) as db:
+            db.set_progress_handler(stopped, STEPS_A_LOOK)
+            return db.execute(query, (json.dumps(list(uuids)),)).fetchall()
 
     def _first_to_keep(self, retention: Retention, now_ms: int) -> int:
         by_count = self._head - retention.events + 1

@@ -21,6 +21,7 @@ from observatory.core.batch import (
 from observatory.core.conversation import Conversation
 from observatory.core.detail import Detail
 from observatory.core.project import Project
+from observatory.core.summaries import Summary
 from observatory.core.tools import ToolCallRow
 from observatory.core.usage import Usage
 from observatory.storage.bodies import Bodies
@@ -90,6 +91,15 @@ class Lookups:
         query = f"SELECT {CALL_COLUMNS} FROM tool_calls WHERE conversation_id = ? AND tool_use_id = ?"
         row = self._one(query, conversation_id, tool_use_id)
         return None if row is None else ToolCallRow(*row)
+
+    def summaries(self) -> list[Summary]:
+        """Every summary, in the order of its place."""
+        rows = self._db.execute("SELECT * FROM summaries ORDER BY conversation_id, offset")
+        return [Summary(*row) for row in rows]
+
+    def leaves(self) -> list[tuple[str, str]]:
+        """Leaves of summaries, each with a conversation that holds it, or ''."""
+        return self._db.execute("SELECT * FROM leaves").fetchall()
 
     def first_holder(self, copy_key: int) -> int | None:
         """The record that counts as the original of the lines with this copy key."""

@@ -37,5 +37,9 @@ CREATE INDEX attachments_by_name ON attachments(conversation_id, name);
 CREATE INDEX attachments_torn ON attachments(id) WHERE ready = 0;
 CREATE TABLE attachment_parts (
     attachment INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (attachment, part)
-)""",
+);
+CREATE TABLE summaries (leaf_uuid TEXT NOT NULL, conversation_id TEXT NOT NULL, offset INTEGER NOT NULL,
+    title TEXT NOT NULL, PRIMARY KEY (leaf_uuid, conversation_id)) WITHOUT ROWID;
+CREATE TABLE leaves (leaf_uuid TEXT NOT NULL, conversation_id TEXT NOT NULL,
+    PRIMARY KEY (leaf_uuid, conversation_id)) WITHOUT ROWID""",
 }

@@ -80,6 +80,13 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         many(_REPLACE_USAGE, (_usage_values(*key, row) for key, row in batch.usage.items()))
     if batch.tool_calls:
         many(_REPLACE_CALL, map(_call_values, batch.tool_calls.values()))
+    if batch.summaries:
+        summaries = ((s.leaf_uuid, s.conversation_id, s.offset, s.title) for s in batch.summaries.values())
+        many("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?)", summaries)
+    if batch.leaves:
+        many("INSERT OR IGNORE INTO leaves VALUES (?, ?)", (key for key, so in batch.leaves.items() if so))
+        undone = (key for key, so in batch.leaves.items() if not so)
+        many("DELETE FROM leaves WHERE leaf_uuid = ? AND conversation_id = ?", undone)
     if batch.copies:
         many("INSERT OR IGNORE INTO copies VALUES (?, ?)", batch.copies.items())
     if batch.originals:

@@ -98,6 +98,20 @@ CREATE TABLE tool_calls (
     PRIMARY KEY (conversation_id, tool_use_id)
 ) WITHOUT ROWID;
 
+CREATE TABLE summaries (       -- lines that name the conversation which their leaf belongs to: see ingest/leaves.py
+    leaf_uuid       TEXT NOT NULL,
+    conversation_id TEXT NOT NULL,      -- whose file it stands in
+    offset          INTEGER NOT NULL,   -- … and where; of several with the same leaf in one file the last
+    title           TEXT NOT NULL,
+    PRIMARY KEY (leaf_uuid, conversation_id)
+) WITHOUT ROWID;
+
+CREATE TABLE leaves (          -- who holds a record with such a uuid
+    leaf_uuid       TEXT NOT NULL,
+    conversation_id TEXT NOT NULL,      -- '': all records were searched for it, and its name is settled
+    PRIMARY KEY (leaf_uuid, conversation_id)
+) WITHOUT ROWID;
+
 CREATE TABLE projects (
     id              TEXT PRIMARY KEY,
     path            TEXT NOT NULL,

@@ -27,6 +27,8 @@ TABLES = {
     "usage": "SELECT * FROM usage ORDER BY 1, 2",
     "tool_calls": "SELECT * FROM tool_calls ORDER BY 1, 2",
     "copies": "SELECT * FROM copies ORDER BY 1",
+    "summaries": "SELECT * FROM summaries ORDER BY 1, 2",
+    "leaves": "SELECT * FROM leaves ORDER BY 1, 2",
 }
 TIDY_EVERY = 20_000  # steps: millions of file events are not what is compared, and would fill the disk
 Sizes = Callable[[bytes], Iterable[int]]  # a content → the sizes that its file has one after the other
@@ -89,6 +91,7 @@ async def _grow(directory: Path, files: list[Path], sizes: Sizes) -> dict[str, A
             path = stage.root / file.relative_to(SAMPLES / "projects")
             path.parent.mkdir(parents=True, exist_ok=True)
             await _append(stage, path, file.read_bytes(), sizes)
+        await stage.settled()
         lines = stage.rows("SELECT payload FROM events WHERE topics LIKE 'all_conversations%'")
         events = [orjson.loads(payload) for (payload,) in lines]
         added = [event["data"] for event in events if event["type"] == "message_added"]

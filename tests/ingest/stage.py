@@ -52,6 +52,11 @@ def reply(number: int, message_id: str, *, output: int = 10, stamp: str = BEFORE
     return line(**found | {"timestamp": stamp.format(number), "message": message} | fields)
 
 
+def summary(leaf_uuid: str, text: str) -> bytes:
+    """A name for the conversation that a record belongs to."""
+    return line(type="summary", summary=text, leafUuid=leaf_uuid)
+
+
 @attrs.define(eq=False)
 class InlineCommits:
     """Commits on the loop. errors: raised by the next ones; room: commits until all further ones hang, as in a kill."""
@@ -149,12 +154,12 @@ class Stage:
                 log.close()
 
     async def settled(self) -> None:
-        """Until nothing more happens, in worker processes either."""
+        """Until nothing more happens, in worker processes and threads either."""
         while True:
             await wait_all_tasks_blocked()
-            if not self.ingest.bulk_waiting:
+            if not self.ingest.bulk_waiting and not self.ingest.searching:
                 return
-            await trio.sleep(0.005)  # another process works: nothing here tells when it will be done
+            await trio.sleep(0.005)  # another process or thread works: nothing here tells when it will be done
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from observatory.ingest.bulk import Workers
 from observatory.ingest.bulk_file import Declined, Job, Piece, read_file
 from observatory.ingest.bulk_worker import command
 from tests.ingest.growing import TABLES, samples
-from tests.ingest.stage import Stage, of, prompt, reply, texts, types
+from tests.ingest.stage import Stage, of, prompt, reply, summary, texts, types
 
 LONG = {"padding": "x" * 2000}
 
@@ -129,17 +129,36 @@ def _named(value: object, names: dict[int, str]) -> object:
 
 
 def fill(stage: Stage, names: list[str]) -> None:
-    """Files with everything that hangs on others: forks in both directions, sub-agents, a late directory, no proof."""
+    """Files with everything that hangs on others: forks in both directions, sub-agents, a late directory, no proof,
+    summaries of each other, of what several hold, and of what nobody does."""
     common = [prompt(n, sessionId="a", parentUuid=None) for n in range(5)]
     contents = {
         "a.jsonl": [
             *common,
             reply(6, "m1", sessionId="a", output=5),
             *(prompt(n, sessionId="a", **LONG) for n in range(20, 60)),
+            summary("u4", "of c, which ends with it"),
+            summary("u8", "of c"),
         ],
-        "b.jsonl": [*common, reply(6, "m1", sessionId="b", output=9), prompt(7, sessionId="b")],
-        "c.jsonl": [prompt(8, sessionId="c"), *(line.replace(b'"a"', b'"c"') for line in common)],
-        "-w/a/subagents/agent-1.jsonl": [prompt(9, sessionId="a", isSidechain=True, agentId="1"), b"not json", b"\0\0"],
+        "b.jsonl": [
+            summary("u59", "of a"),
+            summary("u2", "of several"),
+            *common,
+            reply(6, "m1", sessionId="b", output=9),
+            prompt(7, sessionId="b"),
+        ],
+        "c.jsonl": [
+            summary("u59", "of a, later"),
+            summary("u0", "of several"),
+            prompt(8, sessionId="c"),
+            *(line.replace(b'"a"', b'"c"') for line in common),
+        ],
+        "-w/a/subagents/agent-1.jsonl": [
+            prompt(9, sessionId="a", isSidechain=True, agentId="1"),
+            b"not json",
+            b"\0\0",
+            summary("u7", "of b"),
+        ],
         "foreign.jsonl": [b'{"x":1}', b'{"y":2}'],
     }
     for name in names:
@@ -158,6 +177,12 @@ async def run(directory: Path, workers: Workers) -> dict[str, Any]:
         stage.ingest.send_nowait((stage.look(),))
         await stage.settled()
         return tables(stage)
+
+
+async def test_summaries_name_the_conversations_that_their_leaves_belong_to(tmp_path: Path) -> None:
+    found = await run(tmp_path, Workers(1, 1))
+    titles = {row[0]: orjson.loads(row[3])["title"] for row in found["conversations"]}
+    assert titles == {"a": "of a, later", "a.1": "do it 9", "b": "of b", "c": "of c"}
 
 
 async def test_workers_make_the_same_tables(tmp_path: Path) -> None:
