@@ -153,13 +153,17 @@ class Committer:
             log.warning("log.upkeep_failed", error=str(error))
 
     async def _pack(self) -> None:
-        """Bodies into blocks, one at a time: a live line does not wait longer for it than for another's commit."""
-        until = trio.current_time() + PACK_FOR
-        while trio.current_time() < until:
+        """Bodies into blocks, one at a time: a live line does not wait longer for it than for another's commit.
+
+        While there are others' commits it is one a round, so that few lines wait at all.
+        """
+        until, commits = trio.current_time() + PACK_FOR, self._log.commits
+        while trio.current_time() < until and self._log.commits == commits:
             async with self._turn():
                 more = await trio.to_thread.run_sync(self._log.pack, self._wall_ms() * 1_000_000, limiter=self._limiter)
             if not more:
                 return
+            commits += 1
             await trio.sleep(PACK_PAUSE)
 
     async def _trim(self) -> None:
