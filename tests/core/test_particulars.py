@@ -135,7 +135,7 @@ TOLD = ("Explore", "look")
     [
         ([said("m", ("t1", "Task"))], (), 1),
         ([said("m", ("t1", "Bash"))], (), 0),
-        ([said("m", ("t1", "Task")), progress()], (Agent(*LINK, "progress", *TOLD),), 1),
+        ([said("m", ("t1", "Task")), progress(), progress()], (Agent(*LINK, "progress", *TOLD),), 1),
         ([said("m", ("t1", "Task")), progress(), result("t1", toolUseResult={"agentId": "a1"})],
          (Agent(*LINK, "result", *TOLD),), 0),
         ([result("t1", toolUseResult={"agentId": "a1"})], (Agent(*LINK, "result"),), 0),
