@@ -20,13 +20,16 @@ T = TypeVar("T")
 
 
 def evolver(cls: type[T]) -> Callable[[T, dict[str, Any]], T]:
-    """`attrs.evolve` for one class, at a third of its cost: a row of 25 fields is evolved for each line."""
-    names = tuple(field.name for field in attrs.fields(cast(Any, cls)))
-    values_of = attrgetter(*names)
+    """`attrs.evolve` for one class, at less than half its cost: a row of 30 fields is evolved for each line.
+
+    The copy is made by position and then changed, which only this function does, before anybody has it.
+    """
+    values_of = attrgetter(*(field.name for field in attrs.fields(cast(Any, cls))))
 
     def evolve(value: T, changes: dict[str, Any]) -> T:
-        fields = dict(zip(names, values_of(value), strict=True))
-        fields.update(changes)
-        return cls(**fields)
+        new = cls(*values_of(value))
+        for name, changed in changes.items():
+            setattr(new, name, changed)
+        return new
 
     return evolve

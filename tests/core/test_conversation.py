@@ -206,6 +206,20 @@ def test_a_summary_names_the_conversation_that_owns_its_leaf() -> None:
     assert retitle(fold(ai("ai")), Title("summary", "from elsewhere")).title == "ai"
 
 
+def test_without_its_summary_a_conversation_has_its_first_prompt_as_title_again() -> None:
+    for found in (retitle(fold(PROMPT, QUEUED), Title("summary", "s")), fold(COMMAND, ai("ai"), PROMPT)):
+        assert found.first_prompt in ("fix it", "/x")
+    found = retitle(retitle(NEW, Title("summary", "s")), None)
+    assert (found.title, found.title_source) == (None, None)
+    found = retitle(fold(PROMPT, start=retitle(NEW, Title("summary", "s"))), None)
+    assert (found.title, found.title_source) == ("fix it", "prompt")
+    assert retitle(fold(ai("ai")), None).title == "ai"
+
+
+def test_the_last_uuid_is_that_of_the_last_record_that_has_one() -> None:
+    assert fold(user("a", uuid="u1"), user("b", uuid="u2", isSidechain=True), ai("t")).last_uuid == "u2"
+
+
 def test_the_first_stamp_is_the_birth_and_time_never_goes_back() -> None:
     found = fold(record("mode", mode="plan"))
     assert (found.created_at, found.updated_at, found.stamped) == (FILE_TIME, FILE_TIME, False)

@@ -52,6 +52,21 @@ def reply(number: int, message_id: str, *, output: int = 10, stamp: str = BEFORE
     return line(**found | {"timestamp": stamp.format(number), "message": message} | fields)
 
 
+def use(*ids: str, name: str = "Bash", at: int = 0, asked: dict[str, Any] | None = None, **fields: Any) -> bytes:
+    """A line of a reply that calls a tool so many times."""
+    blocks = [{"type": "tool_use", "id": one, "name": name, "input": asked or {}} for one in ids]
+    message = {"role": "assistant", "model": "m", "id": f"m{at}", "content": blocks}
+    found = {"type": "assistant", "uuid": f"a{at}", "parentUuid": None, "sessionId": "s", "cwd": "/w"}
+    return line(**found | {"timestamp": BEFORE.format(at), "message": message} | fields)
+
+
+def result(*ids: str, is_error: bool = False, at: int = 0, **fields: Any) -> bytes:
+    """The results of calls."""
+    blocks = [{"type": "tool_result", "tool_use_id": one, "is_error": is_error, "content": "x"} for one in ids]
+    found = {"type": "user", "uuid": f"r{at}", "parentUuid": None, "sessionId": "s", "cwd": "/w"}
+    return line(**found | {"timestamp": BEFORE.format(at), "message": {"role": "user", "content": blocks}} | fields)
+
+
 def summary(leaf_uuid: str, text: str) -> bytes:
     """A name for the conversation that a record belongs to."""
     return line(type="summary", summary=text, leafUuid=leaf_uuid)

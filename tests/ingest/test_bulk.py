@@ -17,7 +17,7 @@ from observatory.ingest.bulk import Workers
 from observatory.ingest.bulk_file import Declined, Job, Piece, read_file
 from observatory.ingest.bulk_worker import command
 from tests.ingest.growing import TABLES, samples
-from tests.ingest.stage import Stage, of, prompt, reply, summary, texts, types
+from tests.ingest.stage import Stage, line, of, prompt, reply, result, summary, texts, types, use
 
 LONG = {"padding": "x" * 2000}
 
@@ -130,13 +130,16 @@ def _named(value: object, names: dict[int, str]) -> object:
 
 def fill(stage: Stage, names: list[str]) -> None:
     """Files with everything that hangs on others: forks in both directions, sub-agents, a late directory, no proof,
-    summaries of each other, of what several hold, and of what nobody does."""
+    summaries of each other, of what several hold, and of what nobody does; a sub-agent that its parent tells of."""
     common = [prompt(n, sessionId="a", parentUuid=None) for n in range(5)]
     contents = {
         "a.jsonl": [
             *common,
             reply(6, "m1", sessionId="a", output=5),
             *(prompt(n, sessionId="a", **LONG) for n in range(20, 60)),
+            use("t1", name="Task", asked={"description": "look"}, sessionId="a"),
+            result("t1", sessionId="a", toolUseResult={"agentId": "1"}),
+            line(type="pr-link", prUrl="https://example.com/1", sessionId="a"),
             summary("u4", "of c, which ends with it"),
             summary("u8", "of c"),
         ],
@@ -182,6 +185,8 @@ async def run(directory: Path, workers: Workers) -> dict[str, Any]:
 async def test_summaries_name_the_conversations_that_their_leaves_belong_to(tmp_path: Path) -> None:
     found = await run(tmp_path, Workers(1, 1))
     titles = {row[0]: orjson.loads(row[3])["title"] for row in found["conversations"]}
+    agent = next(orjson.loads(row[3]) for row in found["conversations"] if row[0] == "a.1")
+    assert agent["particulars"]["agent_description"] == "look"
     assert titles == {"a": "of a, later", "a.1": "do it 9", "b": "of b", "c": "of c"}
 
 

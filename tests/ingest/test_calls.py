@@ -1,7 +1,5 @@
 """Tool calls of a conversation: new once, answered once, orphaned when a turn ends, whatever happens in between."""
 
-from typing import Any
-
 import pytest
 
 from observatory.core.batch import Batch
@@ -10,7 +8,7 @@ from observatory.core.tools import ToolCallRow
 from observatory.core.transcript import Record, parse
 from observatory.ingest import calls as module
 from observatory.ingest.calls import Calls, Key
-from tests.ingest.stage import BEFORE, Stage, line, prompt
+from tests.ingest.stage import Stage, prompt, result, use
 
 
 class Store(dict[Key, ToolCallRow]):
@@ -18,19 +16,6 @@ class Store(dict[Key, ToolCallRow]):
 
     def tool_call(self, conversation_id: str, tool_use_id: str) -> ToolCallRow | None:
         return self.get((conversation_id, tool_use_id))
-
-
-def use(*ids: str, name: str = "Bash", at: int = 0, **fields: Any) -> bytes:
-    blocks = [{"type": "tool_use", "id": one, "name": name, "input": {}} for one in ids]
-    message = {"role": "assistant", "model": "m", "id": f"m{at}", "content": blocks}
-    found = {"type": "assistant", "uuid": f"a{at}", "parentUuid": None, "sessionId": "s", "cwd": "/w"}
-    return line(**found | {"timestamp": BEFORE.format(at), "message": message} | fields)
-
-
-def result(*ids: str, is_error: bool = False, at: int = 0, **fields: Any) -> bytes:
-    blocks = [{"type": "tool_result", "tool_use_id": one, "is_error": is_error, "content": "x"} for one in ids]
-    found = {"type": "user", "uuid": f"r{at}", "parentUuid": None, "sessionId": "s", "cwd": "/w"}
-    return line(**found | {"timestamp": BEFORE.format(at), "message": {"role": "user", "content": blocks}} | fields)
 
 
 def record(data: bytes) -> Record:
