@@ -158,9 +158,9 @@ HOSTILE = [*((b"", piece) for piece in PIECES), *((head, run) for head in HEADS 
 
 
 def seconds(text: bytes) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     redact(text)
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 @pytest.mark.parametrize(("head", "piece"), HOSTILE)
