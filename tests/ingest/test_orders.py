@@ -87,6 +87,7 @@ async def grow(stage: Stage, files: list[Path], sizes: Callable[[bytes], Iterabl
                     have = size
                     stage.ingest.send_nowait((FileChanged(str(path), 0),))
                     await wait_all_tasks_blocked()
+        await stage.settled()
 
 
 def place(stage: Stage, file: Path) -> Path:
