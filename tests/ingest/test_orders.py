@@ -87,7 +87,7 @@ async def grow(stage: Stage, files: list[Path], sizes: Callable[[bytes], Iterabl
                     have = size
                     stage.ingest.send_nowait((FileChanged(str(path), 0),))
                     await wait_all_tasks_blocked()
-        await stage.settled()  # a summary may name what another file holds: that is searched for in a thread
+        await stage.settled()
 
 
 def place(stage: Stage, file: Path) -> Path:
