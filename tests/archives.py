@@ -96,6 +96,10 @@ def _flags(value: int, _: dict[int, str]) -> int:
     return value & ~Flag.BACKFILL
 
 
+def _outcome(value: str | None, _: dict[int, str]) -> str | None:
+    return "orphaned" if value == "pending" else value  # which of them hangs on whether the session has ended
+
+
 def _body(value: bytes, paths: dict[int, str]) -> Any:
     found = {key: held for key, held in orjson.loads(value).items() if key not in ACTIVITY}
     return _plain(found, paths)
@@ -105,6 +109,7 @@ TOLD: dict[tuple[str, str], Callable[[Any, dict[int, str]], Any]] = {
     ("records", "id"): _key,
     ("records", "flags"): _flags,
     ("copies", "record"): _key,
+    ("tool_calls", "status"): _outcome,
     ("conversations", "body"): _body,
     ("projects", "body"): _body,
 }

@@ -186,6 +186,7 @@ class Batch:
     projects: dict[str, Project] = attrs.field(factory=dict)
     usage: dict[tuple[str, str], ConversationUsage] = attrs.field(factory=dict)  # by message and conversation id
     tool_calls: dict[tuple[str, str], ToolCallRow] = attrs.field(factory=dict)
+    ended: list[str] = attrs.field(factory=list)  # conversations that are completed now: no result is waited for
     summaries: dict[tuple[str, str], Summary] = attrs.field(factory=dict)  # by leaf and where it stands
     leaves: dict[tuple[str, str], bool] = attrs.field(factory=dict)  # (leaf, holder) → whether it is so
     copies: dict[int, int] = attrs.field(factory=dict)  # copy key → key of the record that counts as the original

@@ -14,7 +14,7 @@ class ToolCallRow:
     """One call in one conversation.
 
     record, result_record: public ids of the lines. called_at, answered_at: their times, RFC 3339 in UTC. status:
-    orphaned when the turn ended without a result; one that still comes counts.
+    orphaned when the turn or the session ended without a result; one that still comes counts.
     None in an archive that did not know it. duration_ms: None if a time is missing
     or they are the wrong way round.
     """

@@ -126,6 +126,7 @@ class Books:
         for conversation_id in self.leaves.settle(self.ledger, batch, history_done):
             touched.setdefault(conversation_id, True)
         before = self.ledger.take(batch)
+        batch.ended += [key for key, old in before.conversations.items() if _has_ended(old, batch.conversations[key])]
         batch.copies = self.copies.take(now)
         for conversation_id, announced in touched.items():
             self._conversation_event(conversation_id, announced, before.conversations, first, last)
@@ -211,3 +212,7 @@ class Books:
         if kind != "deleted":
             data |= {"file_size": source.state.size, "modification_time": rfc3339(source.state.mtime_ns // 1_000_000)}
         return Draft(f"file_{kind}", data, topics.of_file(project_id))
+
+
+def _has_ended(before: Conversation | None, after: Conversation) -> bool:
+    return after.status == "completed" and (before is None or before.status != "completed")

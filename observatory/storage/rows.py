@@ -80,6 +80,9 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         many(_REPLACE_USAGE, (_usage_values(*key, row) for key, row in batch.usage.items()))
     if batch.tool_calls:
         many(_REPLACE_CALL, map(_call_values, batch.tool_calls.values()))
+    if batch.ended:
+        orphan = "UPDATE tool_calls SET status = 'orphaned' WHERE conversation_id = ? AND status = 'pending'"
+        many(orphan, ((conversation,) for conversation in batch.ended))
     if batch.summaries:
         summaries = ((s.leaf_uuid, s.conversation_id, s.offset, s.title) for s in batch.summaries.values())
         many("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?)", summaries)
