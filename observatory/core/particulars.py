@@ -37,8 +37,9 @@ class Particulars:
     models, cwds, branches: all seen, in that order. sessions: ids of other sessions that lines carried, and forked_from
     the one that a line says it was copied from: hints of a fork. pre_compaction_tokens: before the last compaction.
     leaf_uuid: the active tip of the tree. queued: prompts that wait. turns: those whose duration was told; turn_ms is
-    their sum. api_retries: failed attempts. unknown_types: lines by type. agents: sub-agents that lines tell of; tasks:
-    calls that may start further ones. agent_type, agent_description: of a sub-agent, by its parent's call.
+    their sum. api_retries: failed attempts. stray_results: of calls that no line made. unknown_types: lines by type.
+    agents: sub-agents that lines tell of; tasks: calls that may start further ones. agent_type, agent_description: of a
+    sub-agent, by its parent's call.
     """
 
     models: tuple[str, ...] = ()
@@ -60,6 +61,7 @@ class Particulars:
     turn_ms: int = 0
     last_turn_ms: int | None = None
     invalid_lines: int = 0
+    stray_results: int = 0
     unknown_types: dict[str, int] = attrs.field(factory=dict)  # never changed in place
     agents: tuple[Agent, ...] = ()
     tasks: tuple[Task, ...] = ()
@@ -103,6 +105,11 @@ def follow(known: Particulars, session_id: str, record: Record, main: bool) -> P
 def invalid(known: Particulars) -> Particulars:
     """One more line that is no record."""
     return evolve(known, {"invalid_lines": known.invalid_lines + 1})
+
+
+def stray(known: Particulars, results: int) -> Particulars:
+    """So many more results whose call is not here."""
+    return evolve(known, {"stray_results": known.stray_results + results})
 
 
 def _one_more(field: str, seen: tuple[str, ...], value: str, longest: int = NAME_CHARS) -> Changes:

@@ -20,10 +20,11 @@ class CallLookup(Protocol):
 
 
 class News(NamedTuple):
-    """What a line tells: calls not seen before, and results that are errors and not seen before."""
+    """What a line tells: calls not seen before, results that are errors and not seen before, results without a call."""
 
     calls: int = 0
     errors: int = 0
+    strays: int = 0
 
 
 NOTHING = News()
@@ -44,7 +45,7 @@ class Calls:
             return NOTHING
         return News(
             self._called(conversation_id, message, record.timestamp, public_id),
-            self._answered(conversation_id, message, record.timestamp, public_id),
+            *self._answered(conversation_id, message, record.timestamp, public_id),
         )
 
     def _called(self, conversation_id: str, message: Message, at: str | None, public_id: str) -> int:
@@ -56,18 +57,19 @@ class Calls:
                 new += 1
         return new
 
-    def _answered(self, conversation_id: str, message: Message, at: str | None, public_id: str) -> int:
-        errors = 0
+    def _answered(self, conversation_id: str, message: Message, at: str | None, public_id: str) -> tuple[int, int]:
+        errors = strays = 0
         for result in message.tool_results:
             key = (conversation_id, result.tool_use_id)
             call = self._row(key)
             if call is None:  # of a call that was compacted away, or of another file
+                strays += 1
                 continue
             row = answered(call, is_error=result.is_error, at=at, record=public_id)
             if row is not call:
                 self._put(key, row)
                 errors += result.is_error
-        return errors
+        return errors, strays
 
     def orphan(self, conversation_id: str, tool_use_ids: Iterable[str]) -> None:
         """The turn ended without their results."""

@@ -9,7 +9,7 @@ from observatory.core import identity
 from observatory.core.batch import Flag, SourceRow
 from observatory.core.conversation import Conversation, Facts, apply, given_up, is_reply
 from observatory.core.forgetting import FORGOTTEN
-from observatory.core.particulars import invalid
+from observatory.core.particulars import invalid, stray
 from observatory.core.replies import rfc3339
 from observatory.core.transcript import Malformed, Record
 from observatory.ingest.items import Item, public_id
@@ -82,6 +82,8 @@ def _applied(
             at=now if item.live else None,
         )
         after = apply(conversation, record, facts)
+        if news.strays:
+            after = attrs.evolve(after, particulars=stray(after.particulars, news.strays))
         if after.open_tools is not conversation.open_tools and conversation.open_tools:
             ledger.calls.orphan(conversation.id, given_up(conversation, after, record))
         return after

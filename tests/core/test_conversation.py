@@ -12,6 +12,7 @@ from observatory.core.conversation import (
     Facts,
     apply,
     changes,
+    given_up,
     retitle,
 )
 from observatory.core.lines import Line
@@ -125,6 +126,18 @@ def test_open_tools_are_those_not_answered_yet() -> None:
     assert found.open_tools == ("t2", "t3")
     assert fold(TURN_DURATION, start=found).open_tools == ()
     assert fold(PROMPT, start=found).open_tools == ()
+
+
+def test_calls_are_given_up_when_nothing_waits_for_their_results_any_more() -> None:
+    before = fold(assistant(call("t1"), call("t2")))
+    for one, given in ((PROMPT, ["t1", "t2"]), (result("t1"), []), (QUEUED, [])):
+        assert given_up(before, fold(one, start=before), one) == given
+    both = user([*result("t1").message.blocks, text("[Request interrupted by user]")])  # type: ignore[union-attr, misc]
+    assert given_up(before, fold(both, start=before), both) == ["t2"]
+
+
+def test_errors_of_tools_are_counted() -> None:
+    assert apply(apply(NEW, result("t1"), Facts(tool_errors=2)), result("t2"), Facts()).tool_error_count == 2
 
 
 def test_open_tools_are_bounded() -> None:

@@ -91,6 +91,10 @@ def test_a_row_loses_only_what_came_from_forgotten_lines() -> None:
     known = row("c", title="mine", title_source="ai-title", last_prompt="theirs")
     assert cleaned(known, frozenset({"theirs"})) == attrs.evolve(known, last_prompt=None)
     assert cleaned(known, frozenset({"mine"})) == attrs.evolve(known, title=None, title_source=None)
+    named = attrs.evolve(known, first_prompt="first", title_source="summary")
+    left = cleaned(named, frozenset({"mine"}))
+    assert (left.title, left.title_source) == ("first", "prompt")
+    assert cleaned(named, frozenset({"first"})) == attrs.evolve(named, first_prompt=None)
 
 
 def test_a_project_never_has_fewer_conversations_than_none() -> None:

@@ -17,6 +17,7 @@ from observatory.core.particulars import (
     PullRequest,
     follow,
     invalid,
+    stray,
     texts_of,
     without,
 )
@@ -175,6 +176,7 @@ def test_lists_are_bounded_and_the_first_and_the_newest_stay() -> None:
 
 def test_lines_that_are_no_record_are_counted() -> None:
     assert invalid(invalid(NOTHING)).invalid_lines == 2
+    assert stray(stray(NOTHING, 1), 2).stray_results == 3
 
 
 def test_a_line_that_tells_nothing_new_leaves_the_object() -> None:

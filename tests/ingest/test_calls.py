@@ -27,21 +27,21 @@ def record(data: bytes) -> Record:
 def test_a_call_is_new_once() -> None:
     store = Store()
     calls = Calls(store)
-    assert calls.note("a", record(use("t1", "t1")), "1-0-0") == (1, 0)
+    assert calls.note("a", record(use("t1", "t1")), "1-0-0") == (1, 0, 0)
     store |= calls.take()
     assert calls.take() == {}
-    assert calls.note("a", record(use("t1")), "1-0-9") == (0, 0)
-    assert calls.note("b", record(use("t1")), "2-0-0") == (1, 0)
-    assert Calls(store).note("a", record(use("t1")), "1-0-9") == (0, 0)
-    assert calls.note("a", record(prompt(1)), "1-0-20") == (0, 0)
+    assert calls.note("a", record(use("t1")), "1-0-9") == (0, 0, 0)
+    assert calls.note("b", record(use("t1")), "2-0-0") == (1, 0, 0)
+    assert Calls(store).note("a", record(use("t1")), "1-0-9") == (0, 0, 0)
+    assert calls.note("a", record(prompt(1)), "1-0-20") == (0, 0, 0)
 
 
 def test_an_error_counts_once_and_a_result_without_its_call_never() -> None:
     calls = Calls(Store())
     calls.note("a", record(use("t1", "t2")), "1-0-0")
-    assert calls.note("a", record(result("t1", "unknown", is_error=True)), "1-0-5") == (0, 1)
-    assert calls.note("a", record(result("t1", is_error=True)), "1-0-9") == (0, 0)
-    assert calls.note("a", record(result("t2")), "1-0-12") == (0, 0)
+    assert calls.note("a", record(result("t1", "unknown", is_error=True)), "1-0-5") == (0, 1, 1)
+    assert calls.note("a", record(result("t1", is_error=True)), "1-0-9") == (0, 0, 0)
+    assert calls.note("a", record(result("t2")), "1-0-12") == (0, 0, 0)
     assert {key[1]: row.status for key, row in calls.take().items()} == {"t1": "error", "t2": "success"}
 
 
@@ -52,7 +52,7 @@ def test_of_many_calls_the_old_ones_are_asked_of_the_store(monkeypatch: pytest.M
     for number in range(10):
         calls.note("a", record(use(f"t{number}")), f"1-0-{number}")
         store |= calls.take()
-    assert calls.note("a", record(result("t0", is_error=True)), "1-0-99") == (0, 1)
+    assert calls.note("a", record(result("t0", is_error=True)), "1-0-99") == (0, 1, 0)
     calls.orphan("a", ["t1", "t9", "unknown", "t0"])
     assert {key[1]: row.status for key, row in calls.take().items()} == {
         "t0": "error",
@@ -60,7 +60,7 @@ def test_of_many_calls_the_old_ones_are_asked_of_the_store(monkeypatch: pytest.M
         "t9": "orphaned",
     }
     calls.forget()
-    assert calls.note("b", record(use("t1")), "2-0-0") == (1, 0)
+    assert calls.note("b", record(use("t1")), "2-0-0") == (1, 0, 0)
 
 
 async def test_calls_are_paired_in_the_archive_and_survive_a_restart(stage: Stage) -> None:
@@ -74,7 +74,9 @@ async def test_calls_are_paired_in_the_archive_and_survive_a_restart(stage: Stag
     async with stage.running():
         await stage.append("a.jsonl", result("t3", at=900))
         assert stage.rows(query)[2] == ("t3", "success", 800, 1)
+        await stage.append("a.jsonl", result("t8", "t9", at=901))
         assert stage.conversation("a")["tool_usage_count"] == 3
+        assert stage.conversation("a")["particulars"]["stray_results"] == 2
 
 
 def test_a_batch_holds_the_newest_row_of_a_call() -> None:
