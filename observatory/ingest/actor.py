@@ -208,11 +208,6 @@ class Ingest:
             **self.attachments.gauges(),
         }
 
-    @property
-    def bulk_waiting(self) -> int:
-        """Files that worker processes have not read yet."""
-        return self._bulk.waiting
-
     async def tell_at_once(self, trouble: str) -> None:
         """See Storing."""
         await self.outlet.tell_at_once(trouble)
@@ -222,9 +217,9 @@ class Ingest:
         return dict(self._reader.unreadable)
 
     @property
-    def searching(self) -> bool:
-        """A thread looks through the records for leaves of summaries."""
-        return self._search.busy
+    def busy_elsewhere(self) -> bool:
+        """Worker processes read history, or a thread looks for the leaves of summaries."""
+        return self._bulk.waiting > 0 or self._search.busy
 
     def bad_lines(self) -> dict[str, int]:
         """Lines that were no record, by reason, since the start."""

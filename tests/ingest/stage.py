@@ -172,7 +172,7 @@ class Stage:
         """Until nothing more happens, in worker processes and threads either."""
         while True:
             await wait_all_tasks_blocked()
-            if not self.ingest.bulk_waiting and not self.ingest.searching:
+            if not self.ingest.busy_elsewhere:
                 return
             await trio.sleep(0.005)  # another process or thread works: nothing here tells when it will be done
 
