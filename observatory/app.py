@@ -31,7 +31,8 @@ from observatory.storage.token import ensure
 log = structlog.get_logger()
 GC_THRESHOLDS = (50_000, 20, 20)  # values on the way die by reference count: a collection in mid-line is only delay
 MOST_WORKERS = 4  # of an import: one process stores what they read, and can keep up with no more
-IMPORT_PIECE_BYTES = 1024 * 1024  # nobody waits for live lines between two transactions
+IMPORT_PIECE_BYTES, IMPORT_BATCH_BYTES = 1024 * 1024, 8 * 1024 * 1024  # nobody waits for live lines meanwhile
+IMPORT_PIECES_WAITING = 32  # compressed, a tenth of a MiB each
 SHOW_EVERY = 0.2  # seconds between two looks at how far an import is
 FD_RESERVE = 256  # descriptors kept for files, the store and the watcher
 
@@ -134,7 +135,7 @@ def make_monitor(config: Config, lock: DirectoryLock, *, once: bool = False) -> 
         redact=config.redact,
         redact_stored=config.redact_stored,
         lock=lock,
-        workers=Workers(min(MOST_WORKERS, usable_cores()), IMPORT_PIECE_BYTES) if once else None,
+        workers=_import_workers() if once else None,
         once=once,
     )
 
@@ -142,6 +143,10 @@ def make_monitor(config: Config, lock: DirectoryLock, *, once: bool = False) -> 
 def usable_cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _import_workers() -> Workers:
+    return Workers(min(MOST_WORKERS, usable_cores()), IMPORT_PIECE_BYTES, IMPORT_BATCH_BYTES, IMPORT_PIECES_WAITING)
 
 
 def make_manager(

@@ -360,7 +360,7 @@ class Ingest:
         """What workers read; the reader goes on where a piece does not fit, or stopped. Returns whether rows are in."""
         size = 0
         self._originals.begin()
-        while size < self._bulk.workers.piece_bytes and (piece := self._bulk.take_nowait()) is not None:
+        while size < self._bulk.workers.batch_bytes and (piece := self._bulk.take_nowait()) is not None:
             size += self._merge_piece(batch, piece)
         return size > 0
 

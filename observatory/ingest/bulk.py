@@ -24,18 +24,23 @@ from observatory.ingest.items import Redact
 log = structlog.get_logger()
 WORTH_BYTES = 4 * 1024 * 1024  # less history is read before a process has started
 AHEAD = 2  # jobs a worker has: it goes on while the answer to the first is on its way
-PIECES_WAITING = 8  # … of all workers, until the ingest takes them: it puts small ones into one transaction
 RECEIVE_BYTES = 1024 * 1024
 REST_NS = 60 * 10**9  # a file not written to for so long is at rest: its last line may lack the newline for good
 
 
 @attrs.frozen
 class Workers:
-    """count: processes; 0: none. piece_bytes: of a file that are stored in one transaction: how long that takes is
-    how long a live line may have to wait."""
+    """count: processes; 0: none. piece_bytes: of a file that are read and folded together.
+
+    batch_bytes: of history that are stored in one transaction: how long that takes is how long a live line may have to
+    wait, and the more there is, the less often the same pages of an index are written. pieces_waiting: of all workers,
+    until the ingest takes them.
+    """
 
     count: int = 1
     piece_bytes: int = 128 * 1024
+    batch_bytes: int = 128 * 1024
+    pieces_waiting: int = 8
 
 
 NO_WORKERS = Workers(0)
@@ -58,9 +63,13 @@ class Bulk:
     queue: list[SourceRow] = attrs.field(factory=list)  # oldest first: taken from the end
     taken: dict[str, bool] = attrs.field(factory=dict)  # paths that are being read → whether to look at it after
     _pieces: deque[Piece | Declined] = attrs.field(factory=deque)
-    _room: trio.Semaphore = attrs.field(factory=lambda: trio.Semaphore(PIECES_WAITING))
+    _room: trio.Semaphore = attrs.field(init=False)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _started_ns: int = 0
+
+    @_room.default
+    def _room_for_pieces(self) -> trio.Semaphore:
+        return trio.Semaphore(self.workers.pieces_waiting)
 
     @property
     def waiting(self) -> int:
