@@ -1,6 +1,5 @@
 """Attachments: archives the spilled outputs of sessions, beside the ingest, so that no line waits for them."""
 
-import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -143,7 +142,7 @@ class Attachments:
             own = await self._in_thread(lambda: [spilled_files.own_name(folder, path) for path in paths])
             names |= {name for name in own if name is not None}
             self.counts["refused"] += own.count(None)
-        if wanted.sweep and os.path.lexists(f"{folder}/{FOLDER}"):  # most sessions have none: no thread for that
+        if wanted.sweep and spilled_files.has_folder(folder):  # most have none: no thread for that
             listing = await self._in_thread(lambda: spilled_files.list_folder(folder))
             names |= set(listing.names)
             self.counts["refused"] += listing.refused

@@ -40,6 +40,11 @@ class Listing:
     reason: str | None = None
 
 
+def has_folder(folder: str) -> bool:
+    """Whether a session has a folder of spilled outputs, or something in its place."""
+    return os.path.lexists(f"{folder}/{FOLDER}")
+
+
 def list_folder(session: str) -> Listing:
     """What a session's folder holds. That there is none is the usual case."""
     try:
