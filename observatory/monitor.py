@@ -190,6 +190,7 @@ class FileMonitor:
         asked = WhenImported(trio.Event())
         await self._ingest.send((asked,))
         await asked.done.wait()
+        await self._ingest.attachments.wait_idle()
         return Imported(self.import_progress(), self._ingest.unreadable() | self._unlisted | self._misnamed)
 
     def import_progress(self) -> Progress:

@@ -181,7 +181,7 @@ class Ingest:
 
     def _is_quiet(self) -> bool:
         waiting = self._agenda.hot or self.importing.running or self._carried
-        return not (waiting or self._books.pending or self._books.unannounced)
+        return not (waiting or self._books.pending or self._books.waiting or self._search.waiting)
 
     def _leave_in_order(self) -> None:
         """Close the books if that takes no waiting; else the next start brings them up to the journal."""

@@ -36,6 +36,11 @@ class Search:
     _wanted: frozenset[str] = frozenset()
     _begun: trio.Event = attrs.field(factory=trio.Event)
 
+    @property
+    def waiting(self) -> bool:
+        """A search is under way, or to be begun."""
+        return self.busy or bool(self.leaves.unsearched)
+
     def begin(self) -> None:
         """Search for what nobody has searched for yet; what comes during a search has the next one."""
         if not self.busy and self.leaves.unsearched:
