@@ -171,7 +171,7 @@ class Ingest:
             return
         self._idle = True
         changes: tuple[Hint, ...] = ()
-        due = min(self._agenda.next_due, trio.current_time() + self._presence.seconds_left)
+        due = min(self._agenda.next_due, self._bulk.next_due, trio.current_time() + self._presence.seconds_left)
         try:
             with trio.move_on_at(due if self._books_due is None else min(due, self._books_due)):
                 changes = await self._changes.receive()
@@ -263,6 +263,7 @@ class Ingest:
 
     async def _turn(self) -> None:
         """Journal what the hints are about, or a piece of history; then the books, when they are due."""
+        began = trio.current_time()
         carried = self._carried = self._carried or self._read()
         if not carried.together and carried.batch.records:
             if carried.events is None:
@@ -273,6 +274,8 @@ class Ingest:
         self._health.set_files(self._reader.unreadable)  # at once: there may be no books to be closed for long
         if carried.together or self._health.news or self._books_are_due() or self._books.overdue:
             await self._close_books(carried)
+            if carried.batch.rows:
+                self._bulk.rest(began)
         self._carried = None
         if not self._agenda.cold and not self._bulk.waiting:
             self._search.begin()
@@ -324,6 +327,7 @@ class Ingest:
         """Read the files that were hinted at; returns whether their books belong to the same transaction."""
         together, size = False, 0
         hot = self._agenda.hot
+        self._bulk.live()
         paths = list(hot)[:FILES_A_TURN]
         if len(paths) > 1:  # new names first: one of them may be where a known file has moved
             paths.sort(key=self._sources.by_path.__contains__)

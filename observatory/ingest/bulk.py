@@ -5,6 +5,7 @@ worker declines, and what no worker is needed for, is left to the reader.
 """
 
 import fcntl
+import math
 import pickle
 import subprocess
 from collections import deque
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 WORTH_BYTES = 4 * 1024 * 1024  # less history is read before a process has started
 AHEAD = 2  # jobs a worker has: it goes on while the answer to the first is on its way
 RECEIVE_BYTES = 1024 * 1024
+LIVE_FOR = 2.0  # seconds after a live line in which others are expected
+RESTS, LONGEST_REST = 15, 0.2  # times as long as taking in took; seconds
 REST_NS = 60 * 10**9  # a file not written to for so long is at rest: its last line may lack the newline for good
 
 
@@ -66,6 +69,8 @@ class Bulk:
     _room: trio.Semaphore = attrs.field(init=False)
     _more: trio.Event = attrs.field(factory=trio.Event)
     _started_ns: int = 0
+    _live_at: float = -math.inf
+    _rest_until: float = 0.0
 
     @_room.default
     def _room_for_pieces(self) -> trio.Semaphore:
@@ -78,8 +83,23 @@ class Bulk:
 
     @property
     def ready(self) -> bool:
-        """A piece waits."""
-        return bool(self._pieces)
+        """A piece waits, and may be taken in now."""
+        return bool(self._pieces) and trio.current_time() >= self._rest_until
+
+    @property
+    def next_due(self) -> float:
+        """When a piece that waits may be taken in; infinity if none waits."""
+        return self._rest_until if self._pieces else math.inf
+
+    def live(self) -> None:
+        """Lines come in as they are written."""
+        self._live_at = trio.current_time()
+
+    def rest(self, began: float) -> None:
+        """Pieces were taken in since `began`: while lines come in, most of the time is theirs."""
+        now = trio.current_time()
+        if now - self._live_at < LIVE_FOR:
+            self._rest_until = now + min(LONGEST_REST, RESTS * (now - began))
 
     def offer(self, rows: Iterable[SourceRow], started_ns: int) -> bool:
         """Have these files read. False: that is not worth a process."""
