@@ -2,7 +2,7 @@
 
 from observatory.core.batch import GENERATION_BITS, OFFSET_BITS
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 MIGRATIONS: dict[
     int, str
 ] = {  # version → SQL that leads from it to the next one; statements end with ";" and a newline
@@ -42,4 +42,8 @@ CREATE TABLE summaries (leaf_uuid TEXT NOT NULL, conversation_id TEXT NOT NULL, 
     title TEXT NOT NULL, PRIMARY KEY (leaf_uuid, conversation_id)) WITHOUT ROWID;
 CREATE TABLE leaves (leaf_uuid TEXT NOT NULL, conversation_id TEXT NOT NULL,
     PRIMARY KEY (leaf_uuid, conversation_id)) WITHOUT ROWID""",
+    3: """ALTER TABLE sources ADD COLUMN pruned INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE annotations (conversation_id TEXT PRIMARY KEY, starred INTEGER NOT NULL, note TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE tags (conversation_id TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (conversation_id, tag)) WITHOUT ROWID;
+CREATE INDEX tags_by_tag ON tags(tag)""",
 }

@@ -1,4 +1,4 @@
--- Version 3. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
+-- Version 4. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
 -- was published (trimmed by retention). A live line writes its record and its event in one transaction, the journal; what
 -- follows from records (sources, conversations, projects, usage, tool_calls, copies) are the books, written with their own events
 -- right after. sources.offset says how far the books are: records beyond it are folded in at the next start.
@@ -30,7 +30,8 @@ CREATE TABLE sources (         -- one transcript file
     conversation_id TEXT,               -- NULL until the file is recognised as Claude Code's
     missing         INTEGER NOT NULL DEFAULT 0,
     packed          INTEGER NOT NULL DEFAULT 0, -- generation << 37 | offset: bodies of records before are in blocks
-    swept           INTEGER NOT NULL DEFAULT 0  -- 1 when its session's spilled outputs were looked for: see attachments
+    swept           INTEGER NOT NULL DEFAULT 0, -- 1 when its session's spilled outputs were looked for: see attachments
+    pruned          INTEGER NOT NULL DEFAULT 0  -- generation << 37 | offset: records before were removed by their age
 );
 
 CREATE TABLE records (         -- every line ever read
@@ -163,3 +164,16 @@ CREATE TABLE attachment_parts (  -- the body, zstd, cut into pieces that are eac
     data            BLOB NOT NULL,
     PRIMARY KEY (attachment, part)
 );
+
+CREATE TABLE annotations (     -- what a person says of a conversation; nothing of it comes from transcripts
+    conversation_id TEXT PRIMARY KEY,
+    starred         INTEGER NOT NULL,
+    note            TEXT NOT NULL       -- '': none
+) WITHOUT ROWID;
+
+CREATE TABLE tags (
+    conversation_id TEXT NOT NULL,
+    tag             TEXT NOT NULL,
+    PRIMARY KEY (conversation_id, tag)
+) WITHOUT ROWID;
+CREATE INDEX tags_by_tag ON tags(tag);
