@@ -66,6 +66,11 @@ def write(root: Path, session: str, content: bytes | int = 3, size: int = 0) -> 
     return path
 
 
+LESS_THAN_IT_TAKES = (
+    700  # blocks of a file, of 512 bytes or of a kilobyte: three files of them become an archive of 880 kB
+)
+
+
 def write_much(root: Path, files: int = 15, lines: int = 2000) -> int:
     """Tens of megabytes; how many records."""
     for number in range(files):
@@ -227,7 +232,7 @@ def test_what_happens_to_files_meanwhile_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_full_disk_ends_it_in_one_line_and_it_goes_on_when_there_is_room(tmp_path: Path) -> None:
     records, data = write_much(tmp_path, files=3), tmp_path / "data"
-    with started(tmp_path, data, tuple(limited("-f 4000"))) as process:
+    with started(tmp_path, data, tuple(limited(f"-f {LESS_THAN_IT_TAKES}"))) as process:
         _, err = process.communicate(timeout=DEADLINE_SECONDS)
     said = [told for told in err.splitlines() if told.startswith("observatory: ")]
     assert process.returncode == 1, err

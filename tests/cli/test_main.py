@@ -15,7 +15,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from observatory.cli.main import main, one_line_errors
+from observatory.cli.command import one_line_errors
+from observatory.cli.main import main
 from observatory.core.errors import Unreachable, UsageError
 
 DEADLINE = 30.0

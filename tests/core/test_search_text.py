@@ -74,7 +74,15 @@ def test_what_is_no_record_is_its_text() -> None:
 
 
 def test_what_has_the_wrong_shape_says_nothing() -> None:
-    for content in (None, 3, {}, [{"type": "text", "text": 3}], [{"type": "thinking"}], [{"type": "tool_result"}]):
+    wrong: list[object] = [
+        None,
+        3,
+        {},
+        [{"type": "text", "text": 3}],
+        [{"type": "thinking"}],
+        [{"type": "tool_result"}],
+    ]
+    for content in wrong:
         assert document(said("user", content)) is None
     assert document(line(type="user", message="x")) is None
     assert document(said("user", [{"type": "tool_use", "id": 1, "name": 2, "input": None}])) is None
