@@ -41,12 +41,13 @@ Found = dict[str, Any]
 
 @frozen
 class Document:
-    """texts: one for each of COLUMNS, spread. tool: the first one that is called. answers: the id of the first call
-    whose result it holds. error: a tool's or the API's. model: who wrote it."""
+    """texts: one for each of COLUMNS, spread. tool, calls: the first one that is called, and the call's id. answers:
+    the id of the first call whose result it holds. error: a tool's or the API's. model: who wrote it."""
 
     texts: tuple[str, ...]
     role: int
     tool: str | None = None
+    calls: str | None = None
     answers: str | None = None
     error: bool = False
     model: str | None = None
@@ -74,21 +75,21 @@ def document(body: bytes) -> Document | None:
     """A record's body as it goes into the index; None if it says nothing."""
     found = _value(body)
     spoken = passages(found)
-    columns: list[list[str]] = [[], [], [], [], []]
-    role = 0
+    if not spoken:
+        return None
+    columns, role = ["", "", "", "", ""], 0
     for passage in spoken:
         role |= passage.role
-        columns[_COLUMN[passage.role]].append(passage.text)
-    if not role:
-        return None
-    texts = tuple([spread("\n".join(column)) for column in columns])
+        column, said = _COLUMN[passage.role], spread(passage.text)
+        columns[column] = f"{columns[column]}\n{said}" if columns[column] else said
+    texts = tuple(columns)
     if type(found) is not dict:
         return Document(texts, role)
     message = _object(found, "message")
-    tool, answers, error = _calls(message.get("content"))
+    tool, calls, answers, error = _calls(message.get("content"))
     model = message.get("model")
     failed = error or found.get("isApiErrorMessage") is True or found.get("subtype") in ("api_error", "error")
-    return Document(texts, role, tool, answers, failed, model if type(model) is str else None)
+    return Document(texts, role, tool, calls, answers, failed, model if type(model) is str else None)
 
 
 def passages_of(body: bytes) -> list[Passage]:
@@ -104,7 +105,8 @@ def passages(found: object) -> list[Passage]:
     if type_ in ("user", "assistant") and type(message) is dict:
         speaker = Role.USER if type_ == "user" else Role.ASSISTANT
         return [passage for passage in _spoken(message.get("content"), speaker) if passage.text]
-    text = readable.text(type_, found) if type(type_) is str else None
+    # A running tool's heartbeats say what its result will say.
+    text = readable.text(type_, found) if type(type_) is str and type_ != "progress" else None
     return [Passage(Role.OTHER, text)] if text else []
 
 
@@ -147,19 +149,19 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _calls(content: object) -> tuple[str | None, str | None, bool]:
-    """The first call's tool, the id of the first call that is answered, and whether an answer is an error."""
-    tool = answers = None
+def _calls(content: object) -> tuple[str | None, str | None, str | None, bool]:
+    """The first call's tool and id, the id of the first call that is answered, and whether an answer is an error."""
+    tool = calls = answers = None
     error = False
     for block in content if type(content) is list else ():
         if type(block) is not dict:
             continue
-        if block.get("type") == "tool_use":
-            tool = tool or _text(block, "name")
+        if block.get("type") == "tool_use" and tool is None:
+            tool, calls = _text(block, "name"), _text(block, "id")
         elif block.get("type") == "tool_result":
             answers = answers or _text(block, "tool_use_id")
             error = error or block.get("is_error") is True
-    return tool, answers, error
+    return tool, calls, answers, error
 
 
 def _object(found: Found, key: str) -> Found:

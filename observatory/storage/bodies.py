@@ -4,6 +4,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import closing
+from typing import Any
 
 import attrs
 
@@ -22,7 +23,8 @@ class Bodies:
     """Reads through one connection; keeps the block that was read last, for whoever goes through a file."""
 
     _db: sqlite3.Connection
-    _kept: tuple[int, bytes] = (-1, b"")  # key and text; replaced as one: another thread may be packing
+    _kept: tuple[int, int, bytes] = (-1, -1, b"")  # keys of its first and last record, and its text; replaced as one:
+    # another thread may be packing
 
     def of(self, key: int, codec: int, stored: bytes) -> bytes:
         """A record's body. Raises StoreError when its block is damaged or gone."""
@@ -38,25 +40,33 @@ class Bodies:
             raise StoreError(f"the block of record {key} is damaged ({error})", cure) from None
 
     def _text_at(self, key: int) -> bytes:
-        block = block_of(self._db, key)
-        kept = self._kept
-        if block != kept[0]:
-            (data,) = self._db.execute("SELECT data FROM blocks WHERE id = ?", (block,)).fetchone()
-            self._kept = kept = block, text_of(data)
-        return kept[1]
+        first, last, text = self._kept
+        if not first <= key <= last:
+            first, last, data = _block(self._db, key, "id, last, data")
+            (behind,) = self._db.execute("SELECT min(id) FROM blocks WHERE id > ?", (first,)).fetchone()
+            text = text_of(data)  # where a record was withdrawn, another one's block may lie within
+            self._kept = first, last if behind is None else min(last, behind - 1), text
+        return text
 
     def forget(self) -> None:
         """Blocks were rewritten or removed."""
-        self._kept = -1, b""
+        self._kept = -1, -1, b""
 
 
 def block_of(db: sqlite3.Connection, key: int) -> int:
     """The block that holds a packed record. Raises ValueError when it is gone: no other one is taken for it."""
-    found = db.execute("SELECT id, last FROM blocks WHERE id <= ? ORDER BY id DESC LIMIT 1", (key,)).fetchone()
-    if found is None or found[1] < key:
-        raise ValueError("it is not there")
-    block: int = found[0]
+    block: int = _block(db, key, "id, last")[0]
     return block
+
+
+def _block(db: sqlite3.Connection, key: int, columns: str) -> tuple[Any, ...]:
+    """The row of the block. Raises ValueError as `block_of`."""
+    row: tuple[Any, ...] | None = db.execute(
+        f"SELECT {columns} FROM blocks WHERE id <= ? ORDER BY id DESC LIMIT 1", (key,)
+    ).fetchone()
+    if row is None or row[1] < key:
+        raise ValueError("it is not there")
+    return row
 
 
 def leave_out(db: sqlite3.Connection, keys: Iterable[int]) -> None:

@@ -138,6 +138,7 @@ class EventLog(Lookups):
                 settle(db)
                 with forget.transaction(db):
                     pack_next(db, stretch)
+        self._bodies.forget()
         self.commits += 1
         return True
 
