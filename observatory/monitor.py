@@ -37,9 +37,11 @@ from observatory.ingest.importing import Listed, WhenImported
 from observatory.ingest.sessions import Registry, folders_of, follow
 from observatory.storage import errands
 from observatory.storage.committer import Committer
+from observatory.storage.indexer import Indexer
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.opening import DirectoryLock, boot_id, explain
 from observatory.storage.reader import LogReader
+from observatory.storage.search_steps import drop
 from observatory.telemetry.trace import LatencyTrace, Stamps
 
 log = structlog.get_logger()
@@ -149,6 +151,9 @@ class FileMonitor:
             patient=not self._once,
         )
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
+        if event_log.scrub_due:  # a process that was killed over forgetting may have left the words there
+            drop(self.data_dir)
+        self._indexer = Indexer(self.data_dir, lambda: event_log.commits, now_ms)
 
     def _wanted(self, path: str) -> bool:
         if not is_transcript(path) or self._excluded(path):
@@ -175,6 +180,7 @@ class FileMonitor:
                 if self._once:
                     await self._list(self.roots)
                 else:
+                    nursery.start_soon(self._indexer.run)
                     await nursery.start(self._watcher.run)
                 task_status.started()
         except* (sqlite3.Error, StoreError) as errors:  # a look-up failed: memory is not to be trusted, a start is
@@ -238,6 +244,7 @@ class FileMonitor:
         When it returns, nothing of it is served; its bytes have left the files unless somebody was reading them.
         """
         removal = await self._ingest.forget(target)
+        await self._indexer.forget()
         await self.commits.scrub()
         return removal
 
@@ -254,6 +261,7 @@ class FileMonitor:
     async def _answer(self, target: Target) -> dict[str, Any]:
         try:
             removal = await self._ingest.forget(target)
+            await self._indexer.forget()
             scrubbed = await self.commits.scrub()
         except StoreError as error:  # whoever asked is told; a store that is lost ends the other parts
             return {"error": str(error)}
@@ -283,17 +291,20 @@ class FileMonitor:
             "position": attrs.asdict(self.events.position),
             "roots": list(self.roots),
             "data_dir": str(self.data_dir),
-            "gauges": self._ingest.gauges(),
+            "gauges": {**self._ingest.gauges(), **self._indexer.gauges()},
             "counters": {"bad_lines": self._ingest.bad_lines(), "attachments": dict(self._ingest.attachments.counts)},
             "watcher": attrs.asdict(self._watcher.statistics()),
-            "components": self._ingest.components(),
+            "components": self._components(),
             "import": attrs.asdict(self.import_progress()),
         }
 
     def health(self) -> SystemHealth:
         """The health of its parts; what was never anything but well is not listed."""
-        parts = tuple(ComponentHealth(**part) for part in self._ingest.components())
+        parts = tuple(ComponentHealth(**part) for part in self._components())
         return SystemHealth(worst(part.status for part in parts), parts, rfc3339(now_ms()))
+
+    def _components(self) -> list[dict[str, Any]]:
+        return [*self._ingest.components(), *self._indexer.components()]
 
 
 @contextmanager

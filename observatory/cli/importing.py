@@ -12,6 +12,7 @@ import click
 import trio
 
 from observatory import app
+from observatory.cli.indexing import bring_up_to_date
 from observatory.cli.screen import Screen, screen_on
 from observatory.config import Config, load
 from observatory.core.errors import StoreError, UsageError
@@ -52,6 +53,12 @@ def run(flags: Mapping[str, Any]) -> int:
         click.echo(f"observatory: {found.told}", err=True)
         return SIGNALLED + found.number
     click.echo(total(found.progress))
+    try:
+        bring_up_to_date(config.data_dir)
+    except KeyboardInterrupt:
+        told = "stopped; what the search index lacks is taken in by the next search, or by a server"
+        click.echo(f"observatory: {told}", err=True)
+        return SIGNALLED + signal.SIGINT
     if found.unreadable:
         raise StoreError(neutral(unread(found.unreadable)), "see to that, and run it again")
     return 0

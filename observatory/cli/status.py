@@ -39,6 +39,7 @@ def lines(url: str, status: dict[str, Any]) -> list[str]:
         f"clients  {clients['live']} live, {clients['behind']} behind{_lag(gauges)}, {clients['idle']} idle",
         f"files    {gauges['sources']} known, {gauges['history_waiting']} of the history still to read",
         *_import(status),
+        *_search(gauges),
         f"watcher  {watcher['backend']}, {watcher['directories']} directories",
         f"data     {status['data_dir']}",
         *(f"root     {root}" for root in status["roots"]),
@@ -50,6 +51,11 @@ def lines(url: str, status: dict[str, Any]) -> list[str]:
 def _import(status: dict[str, Any]) -> list[str]:
     progress = progress_of(status.get("import", {}))  # an older server does not tell
     return [f"import   {line_of(progress)}"] if progress.running else []
+
+
+def _search(gauges: dict[str, Any]) -> list[str]:
+    lag = gauges.get("search_lag_records", 0)  # an older server does not tell
+    return [f"search   {lag:,} records are not in the index yet"] if lag else []
 
 
 def _lag(gauges: dict[str, Any]) -> str:

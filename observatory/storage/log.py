@@ -16,6 +16,7 @@ from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lookups import Lookups
 from observatory.storage.opening import DATABASE, START_PATIENCE, connect, explain, explained, open_writer, settle
 from observatory.storage.rows import insert
+from observatory.storage.search_steps import drop
 
 STEPS_A_LOOK = 100_000  # of SQLite's machine between two looks at whether to go on: a few ms
 TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loop is not held up
@@ -145,6 +146,7 @@ class EventLog(Lookups):
     def forget(self, target: Target, now_ms: int) -> Removal:
         """Remove a conversation or project, and log that it is gone; `scrub` has to follow. Raises StoreError."""
         db = self._db
+        drop(self.path.parent)  # the index's words cannot be told apart: it is built anew
         with explained(self.path), forget.transaction(db):
             known = forget.conversations(db)
             removal = forget.plan(db, target, known)

@@ -7,9 +7,8 @@ damaged, when something was forgotten, and when much of it is dead: a table with
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 
 import structlog
@@ -18,10 +17,10 @@ from observatory.core.batch import GENERATION_BITS, OFFSET_BITS
 from observatory.core.errors import StoreError
 from observatory.storage import search_worker as worker
 from observatory.storage.opening import explained
-from observatory.storage.search_steps import SEARCH, STEP_BYTES, Collector, Due, Step, attached, records_behind
+from observatory.storage.search_schema import SCHEMA, VERSION
+from observatory.storage.search_steps import SEARCH, STEP_BYTES, Collector, Due, Step, attached, drop, records_behind
 
 log = structlog.get_logger()
-VERSION = 1  # of what is in it: another one, and it is built anew
 HASH_BYTES = 16 * 1024 * 1024  # of words collected before they are written: as many as a step has
 PIECES_JOINED = (
     8  # pieces of the index of one size that are joined to a larger one: fewer cost time, more cost searches
@@ -169,13 +168,6 @@ class SearchIndex:
         return None
 
 
-def drop(directory: Path) -> None:
-    """Leave nothing of the index. Whoever reads it meanwhile goes on with what it was."""
-    for ending in ("", "-wal", "-shm", "-journal"):
-        with suppress(FileNotFoundError):
-            (directory / f"{SEARCH}{ending}").unlink()
-
-
 def _is_fit(db: sqlite3.Connection) -> bool:
     """Whether the index is of this archive and this program; one that was not there is made."""
     db.execute("PRAGMA journal_mode=WAL")
@@ -197,10 +189,8 @@ def _is_fit(db: sqlite3.Connection) -> bool:
 
 
 def _make(db: sqlite3.Connection, archive: dict[str, str]) -> None:
-    text = resources.files("observatory.storage").joinpath("search_schema.sql").read_text()
-    for statement in "\n".join(line.partition("--")[0].rstrip() for line in text.splitlines()).split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    for statement in "\n".join(line.partition("--")[0].rstrip() for line in SCHEMA.splitlines()).split(";\n"):
+        db.execute(statement)
     for setting in (("hashsize", HASH_BYTES), ("automerge", PIECES_JOINED)):
         db.execute("INSERT INTO words (words, rank) VALUES (?, ?)", setting)
     db.executemany("INSERT INTO main.meta VALUES (?, ?)", [("last", "0"), *archive.items()])

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -163,6 +163,13 @@ def attached(directory: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def drop(directory: Path) -> None:
+    """Leave nothing of the index. Whoever reads it meanwhile goes on with what it was."""
+    for ending in ("", "-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError):
+            (directory / f"{SEARCH}{ending}").unlink()
 
 
 def records_behind(db: sqlite3.Connection) -> int:

@@ -25,7 +25,8 @@ def steps(directory: Path) -> Iterator[Iterator[Step]]:
     """What is missing now, read by a process that lives as long as the block. It may end early: then that is all."""
     code = f"import sys; sys.path[:] = {sys.path!r}; from observatory.storage.search_worker import main; main()"
     command = [sys.executable, "-c", code, str(directory)]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+    # a group of its own: Ctrl-C is for us
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0) as process:
         try:
             assert process.stdout is not None
             yield _received(process.stdout)

@@ -18,8 +18,8 @@ from observatory.core.search_text import ERROR, Role
 from observatory.storage import search_index, search_steps
 from observatory.storage.log import EventLog
 from observatory.storage.opening import DATABASE
-from observatory.storage.search_index import SearchIndex, drop
-from observatory.storage.search_steps import SEARCH
+from observatory.storage.search_index import SearchIndex
+from observatory.storage.search_steps import SEARCH, drop
 from tests.storage.indexing import STATE, Shelf, result, said, use
 from tests.storage.packing import pack_all
 

@@ -1,5 +1,7 @@
--- The full-text index: made from the archive, and made anew whenever that is simpler than to mend it.
+"""The full-text index: made from the archive, and made anew whenever that is simpler than to mend it."""
 
+VERSION = 1  # of what is in it: another one, and it is built anew
+SCHEMA = """
 CREATE TABLE meta (            -- last: the highest id a document ever had; machine_id, epoch: of the archive it is of
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -10,7 +12,7 @@ CREATE TABLE names (           -- conversations, tools and models as small numbe
     text            TEXT NOT NULL UNIQUE
 );
 
-CREATE TABLE docs (            -- a record that says something; what is not here any more is not found, whatever `words` has
+CREATE TABLE docs (            -- a record that says something; what is not here is not found, whatever `words` has
     id              INTEGER PRIMARY KEY, -- rowid in words; never used twice
     record          INTEGER NOT NULL,    -- its key in the archive
     conversation    INTEGER NOT NULL,    -- conversation, tool, model: see names
@@ -32,3 +34,4 @@ CREATE TABLE places (          -- how far each source is
 CREATE VIRTUAL TABLE words USING fts5(
     said, thinking, input, result, other, content='', tokenize='unicode61 remove_diacritics 2'
 );
+"""
