@@ -6,6 +6,7 @@ overlapping pairs, so that any two characters in a row are found, and what follo
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 # Few ranges, for speed: they take some symbols in, which is the same in the index and in a query.
 _RUN = re.compile("[\u1100-\u11ff\u3005-\ud7ff\uf900-\ufaff\uff66-\uff9d\U00016fe0-\U0003ffff]+")
@@ -22,20 +23,47 @@ def spread(text: str) -> str:
     encoded = text.encode("utf-8", "replace")
     if len(encoded.translate(None, _LEADS)) == len(encoded):
         return text
-    return _RUN.sub(lambda run: f" {_pairs(run[0])} {run[0][-1]} ", text)
-
-
-def spread_word(text: str) -> str:
-    """What is asked for, as the index has it: words that stand one behind the other. See `begins_word`."""
-    if text.isascii():
-        return text
-    return _RUN.sub(lambda run: f" {_pairs(run[0])} ", unicodedata.normalize("NFC", text))
-
-
-def is_lone(text: str) -> bool:
-    """Whether it is one such character by itself, which in the index is the beginning of a word."""
-    return len(text) == 1 and _RUN.fullmatch(text) is not None
+    return _RUN.sub(lambda run: f" {_pairs(run[0])} ", text)
 
 
 def _pairs(run: str) -> str:
-    return " ".join([run[at : at + 2] for at in range(len(run) - 1)]) or run
+    return " ".join([*(run[at : at + 2] for at in range(len(run) - 1)), run[-1]])
+
+
+def pieces(text: str) -> list[str]:
+    """What is asked for, cut where words of the index may begin or end: runs of such characters, and of letters and
+    digits; nothing else is in the index."""
+    return list(_pieces(unicodedata.normalize("NFC", text)))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    at = 0
+    for run in _RUN.finditer(text):
+        yield from _plain(text[at : run.start()])
+        yield run[0]
+        at = run.end()
+    yield from _plain(text[at:])
+
+
+def _plain(text: str) -> list[str]:
+    return "".join([char if _is_part(char) else " " for char in text]).split()
+
+
+def _is_part(char: str) -> bool:
+    """Whether it is part of a word: letters, digits, private use, and the accents that follow a letter."""
+    return (char.isascii() and char.isalnum()) or unicodedata.category(char)[0] in "LNM" or "\ue000" <= char <= "\uf8ff"
+
+
+def is_run(piece: str) -> bool:
+    """Whether a piece is of characters that are written without spaces."""
+    return _RUN.fullmatch(piece) is not None
+
+
+def wanted(parts: list[str]) -> tuple[str, bool]:
+    """The words that pieces standing one behind the other are in the index; whether the last one may go on there."""
+    *before, last = parts
+    words = [_pairs(piece) if is_run(piece) else piece for piece in before]
+    if not is_run(last):
+        return " ".join([*words, last]), False
+    pairs = _pairs(last)
+    return " ".join([*words, pairs if len(last) == 1 else pairs[: -len(" x")]]), len(last) == 1
