@@ -8,6 +8,7 @@ import click
 
 from observatory import __version__
 from observatory.cli.command import EXIT_FAILURE, OneLineGroup, one_line_errors, which_server
+from observatory.cli.commands_find import search
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -222,3 +223,7 @@ def trace(files: tuple[str, ...]) -> None:
     from observatory.cli.trace import run
 
     run(files)
+
+
+for _command in (search,):
+    main.add_command(_command)

@@ -28,6 +28,22 @@ def split_key(key: int) -> tuple[int, int, int]:
     return source >> GENERATION_BITS, source & MAX_GENERATION, offset
 
 
+def id_of(key: int) -> str:
+    """A record's id on the wire."""
+    return "{}-{}-{}".format(*split_key(key))
+
+
+def key_of_id(text: str) -> int | None:
+    """The key of a record's id; None if that is none."""
+    parts = text.split("-")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 13 for part in parts):
+        return None
+    source, generation, offset = map(int, parts)
+    if source >> SOURCE_BITS or generation > MAX_GENERATION or offset >> OFFSET_BITS:
+        return None
+    return record_key(source, generation, offset)
+
+
 def source_of(key: int) -> int:
     """Source id of a record's key."""
     return key >> GENERATION_BITS + OFFSET_BITS

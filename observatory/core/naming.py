@@ -86,6 +86,14 @@ def project_of(text: str, names: Names, place: Place) -> str:
     _unknown(text, names)
 
 
+def conversation_of(text: str, names: Names) -> str:
+    """The id of a conversation, by its beginning. Raises UsageError."""
+    found = _conversation(text, names)
+    if found is None:
+        raise UsageError(f"no conversation begins with {_quoted(text)}; see them with: observatory ls sessions")
+    return found
+
+
 def _here(names: Names, place: Place) -> str:
     """The nearest directory that is a project; a directory's own path is better than one that leads to it."""
     for directory in place.directories:

@@ -8,8 +8,12 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-# Few ranges, for speed: they take some symbols in, which is the same in the index and in a query.
-_RUN = re.compile("[\u1100-\u11ff\u3005-\ud7ff\uf900-\ufaff\uff66-\uff9d\U00016fe0-\U0003ffff]+")
+# Letters only: what is no letter or digit separates words in the index.
+_RUN = re.compile(
+    "[\u1100-\u11ff\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303c\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
+    "\u3105-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\ua48c\uac00-\ud7ff\uf900-\ufaff\uff66-\uff9d"
+    "\U00016fe0-\U00018fff\U0001aff0-\U0001b2ff\U00020000-\U0003ffff]+"
+)
 # First bytes of such characters in UTF-8. To look for them takes a tenth of the time, and most texts that are not ASCII
 # hold dashes, arrows or letters with accents.
 _LEADS = bytes([0xE1, *range(0xE3, 0xEE), 0xEF, 0xF0])
@@ -46,7 +50,8 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> list[str]:
-    return "".join([char if _is_part(char) else " " for char in text]).split()
+    words = "".join([char if _is_part(char) else " " for char in text]).split()
+    return [word for word in words if any(unicodedata.category(char)[0] != "M" for char in word)]
 
 
 def _is_part(char: str) -> bool:

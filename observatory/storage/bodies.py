@@ -35,9 +35,19 @@ class Bodies:
         try:
             return body_in(self._text_at(key), stored)
         except ValueError as error:
-            self.forget()
-            cure = "stop the server and move the data directory aside: docs/operations.md, Damage"
-            raise StoreError(f"the block of record {key} is damaged ({error})", cure) from None
+            raise self._damaged(key, error) from None
+
+    def text_around(self, key: int) -> bytes:
+        """All text of a packed record's block. Raises StoreError when that is damaged or gone."""
+        try:
+            return self._text_at(key)
+        except ValueError as error:
+            raise self._damaged(key, error) from None
+
+    def _damaged(self, key: int, error: ValueError) -> StoreError:
+        self.forget()
+        cure = "stop the server and move the data directory aside: docs/operations.md, Damage"
+        return StoreError(f"the block of record {key} is damaged ({error})", cure)
 
     def _text_at(self, key: int) -> bytes:
         first, last, text = self._kept

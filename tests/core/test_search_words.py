@@ -27,7 +27,7 @@ def test_what_is_asked_for_is_cut_where_words_end() -> None:
     assert pieces("foo::bar()") == ["foo", "bar"]
     assert pieces("v2東京 tower") == ["v2", "東京", "tower"]
     assert pieces("naïve café") == ["naïve", "café"]
-    assert pieces("…  -> \0 \ue000") == ["\ue000"]
+    assert pieces("…  -> \0 \ue000 🎯 ㈱ ✔\ufe0f") == ["\ue000"]
     assert is_run("東京")
     assert not is_run("v2東京")
 

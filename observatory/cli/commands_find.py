@@ -1,0 +1,41 @@
+"""The commands that find and show what was said: their options."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from observatory.cli.command import one_line_errors
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, required=True, metavar="QUERY...")
+@click.option("--project", metavar="NAME|.", help="Only this project; . is the one of this directory.")
+@click.option(
+    "--conversation", metavar="ID", help="Only this conversation and its sub-agents; the first 6 characters do."
+)
+@click.option("--role", "roles", multiple=True, metavar="ROLE",
+              help="user, assistant, thinking, tool_use, tool_result or other; repeatable.")  # fmt: skip
+@click.option("--tool", metavar="NAME", help="Only calls and results of this tool, such as Bash.")
+@click.option("--model", metavar="NAME", help="Only what this model wrote.")
+@click.option("--since", metavar="DATE", help="From this day on, such as 2026-11-24.")
+@click.option("--until", metavar="DATE", help="Up to this day, and with it.")
+@click.option("--errors", is_flag=True, help="Only errors, of tools and of the API.")
+@click.option("--sort", default="relevance", metavar="relevance|newest", help="What comes first.  [default: relevance]")
+@click.option("--exact", is_flag=True, help="The text as it stands, signs and parts of words too; newest first.")
+@click.option("--case", is_flag=True, help="With --exact: tell upper from lower case.")
+@click.option("-n", "count", type=click.IntRange(min=1), default=20, metavar="N", help="Hits on a page.  [default: 20]")
+@click.option("--cursor", metavar="TEXT", help="The next page; the last one says how.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory.")
+@one_line_errors
+def search(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Find what was said and done, in all sessions; also while a server runs.
+
+    QUERY: words that all have to be there; "two words" in quotes (within the shell's) the one behind the other;
+    -word not there (after -- if it looks like an option); one OR other; word* how it begins. snake_case, a.b.c and
+    paths are found as they stand.
+    """
+    from observatory.cli.search import Options, run
+
+    run(Options(**options))
