@@ -40,8 +40,10 @@ LAW: dict[str, set[str]] = {
         "observatory.engines",
     },
     "observatory.doctor": {*BASE, "observatory.config", "observatory.storage"},  # beside app: it knows parts, runs none
+    "observatory.export": {*BASE, "observatory.storage"},  # beside app, too
     "observatory.cli": {
         *BASE,
+        "observatory.export",
         "observatory.app",
         "observatory.doctor",
         "observatory.config",

@@ -39,3 +39,46 @@ def search(**options: Any) -> None:  # noqa: ANN401 - the options above
     from observatory.cli.search import Options, run
 
     run(Options(**options))
+
+
+@click.command()
+@click.argument("what", metavar="CONVERSATION")
+@click.option("--at", metavar="RECORD", help="Begin at this record; a search tells its id.")
+@click.option("--all", "everything", is_flag=True, help="Thinking, notes and whole results too.")
+@click.option("--agents", is_flag=True, help="What its sub-agents did, behind the calls that started them.")
+@click.option("--no-pager", is_flag=True, help="Print it, also on a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Its records as they are in the archive, one a line.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory.")
+@one_line_errors
+def show(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Read a conversation: by its id, or its first 6 characters or more; also while a server runs."""
+    from observatory.cli.show import Options, run
+
+    run(Options(**options))
+
+
+@click.command()
+@click.argument("what", metavar="CONVERSATION")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory.")
+@one_line_errors
+def resume(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Print the line that takes a conversation up again in Claude Code: cd … && claude --resume …"""
+    from observatory.cli.resume import Options, run
+
+    run(Options(**options))
+
+
+@click.command()
+@click.argument("what", metavar="CONVERSATION|PROJECT")
+@click.option("--format", default="jsonl", metavar="FORMAT", help="jsonl, markdown or html.  [default: jsonl]")
+@click.option("-o", "out", metavar="FILE|DIR", help="Where to.  [default: - for standard output]")
+@click.option("--redact", is_flag=True, help="Replace well-known keys and tokens.")
+@click.option("--agents/--no-agents", default=True, help="With its sub-agents, or without.  [default: with]")
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory.")
+@one_line_errors
+def export(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Take a conversation or a project along: its lines as they were, Markdown, or a page that needs nothing else."""
+    from observatory.cli.export import Options, run
+
+    run(Options(**options))

@@ -8,7 +8,7 @@ import click
 
 from observatory import __version__
 from observatory.cli.command import EXIT_FAILURE, OneLineGroup, one_line_errors, which_server
-from observatory.cli.commands_find import search
+from observatory.cli.commands_find import export, resume, search, show
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -225,5 +225,5 @@ def trace(files: tuple[str, ...]) -> None:
     run(files)
 
 
-for _command in (search,):
+for _command in (search, show, resume, export):
     main.add_command(_command)

@@ -62,8 +62,9 @@ def line_of(event: Event, projects: Mapping[str, str], zone: tzinfo | None = Non
 class PlainConsole(Console):
     """A console that takes texts as they are, and leaves it to the caller what a reader's going means."""
 
-    def __init__(self, out: TextIO, width: int | None = None) -> None:
-        super().__init__(file=out, width=width, highlight=False, markup=False, emoji=False)
+    def __init__(self, out: TextIO, width: int | None = None, *, colour: bool | None = None) -> None:
+        """colour: whether there is any, where the stream does not tell."""
+        super().__init__(file=out, width=width, highlight=False, markup=False, emoji=False, force_terminal=colour)
 
     def on_broken_pipe(self) -> None:
         """rich ends the process with 1; that somebody has seen enough is no failure."""
