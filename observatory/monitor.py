@@ -16,12 +16,14 @@ import attrs
 import structlog
 import trio
 
-from actors.commands import Publish
+from actors.commands import Publish, Routed
 from actors.router import Router
 from actors.watcher import FileWatcher
 from observatory import __version__
+from observatory.core.annotations import Annotation, Change
 from observatory.core.contracts import ComponentHealth, SystemHealth, worst
-from observatory.core.errors import StoreError
+from observatory.core.errors import StoreError, UsageError
+from observatory.core.events import text_frame
 from observatory.core.exclude import excluder
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
@@ -177,6 +179,7 @@ class FileMonitor:
                 nursery.start_soon(follow, Registry(folders_of(self.roots)), self._ingest.hear)
                 nursery.start_soon(self._run_errands)
                 nursery.start_soon(self._run_imports)
+                nursery.start_soon(self._run_annotations)
                 if self._once:
                     await self._list(self.roots)
                 else:
@@ -266,6 +269,33 @@ class FileMonitor:
         except StoreError as error:  # whoever asked is told; a store that is lost ends the other parts
             return {"error": str(error)}
         return {"records": removal.records, "events": len(removal.seqs), "scrubbed": scrubbed}
+
+    # -- stars, tags and notes -----------------------------------------------------------------------------------------
+
+    async def annotate(self, change: Change) -> Annotation:
+        """Say something of a conversation; its followers are told. Raises UsageError, StoreError."""
+        await self.commits.turn.take()
+        try:
+            # What is committed has to reach the Router, or clients would miss it: no cancellation in between.
+            with trio.CancelScope(shield=True):
+                said, events = await self.commits.annotate(change)
+                routed = tuple(Routed(event.seq, event.topics, text_frame(event.payload)) for event in events)
+                if routed:
+                    await self.router.post(Publish(routed))
+        finally:
+            self.commits.turn.give_back()
+        return said
+
+    async def _run_annotations(self) -> None:
+        """What `observatory tag` asks for."""
+        while True:
+            if (errand := errands.ANNOTATE.take(self.data_dir)) is not None:
+                try:
+                    answer = (await self.annotate(errand.wish)).json()
+                except (StoreError, UsageError) as error:  # whoever asked is told
+                    answer = {"error": str(error)}
+                errands.ANNOTATE.finish(self.data_dir, errand, answer)
+            await trio.sleep(ERRANDS_EVERY)
 
     # -- what the senders tell -----------------------------------------------------------------------------------------
 

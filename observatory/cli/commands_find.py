@@ -82,3 +82,22 @@ def export(**options: Any) -> None:  # noqa: ANN401 - the options above
     from observatory.cli.export import Options, run
 
     run(Options(**options))
+
+
+@click.command()
+@click.argument("what", required=False, metavar="[CONVERSATION]")
+@click.argument("tags", nargs=-1, metavar="[TAG]...")
+@click.option("--remove", multiple=True, metavar="TAG", help="Take a tag away; repeatable.")
+@click.option("--star/--unstar", "star", default=None, help="Give it a star, or take it away.")
+@click.option("--note", metavar="TEXT", help="A note on it; an empty one takes it away.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The data directory.")
+@one_line_errors
+def tag(**options: Any) -> None:  # noqa: ANN401 - the options above
+    """Tag a conversation, star it, or note something on it; also while a server runs.
+
+    Without changes it prints what is said of it; without a conversation, all tags there are.
+    """
+    from observatory.cli.tag import Options, run
+
+    run(Options(**options))

@@ -14,7 +14,7 @@ from rich.text import Text
 from observatory.cli.lookup import here, names_of, snapshot
 from observatory.cli.place import Where
 from observatory.cli.terminal import SHORT_ID, PlainConsole, one_line
-from observatory.core.errors import Unreachable
+from observatory.core.errors import Unreachable, UsageError
 from observatory.core.naming import project_of
 from observatory.core.neutral import neutral_json
 from observatory.core.requests import SNAPSHOT_LIMIT
@@ -33,6 +33,8 @@ class Options:
     project: str | None
     count: int | None
     agents: bool
+    starred: bool
+    tags: tuple[str, ...]
     as_json: bool
 
 
@@ -74,16 +76,23 @@ def _known(where: Where) -> dict[str, Any]:
 def chosen(options: Options, data: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows asked for, newest first. Raises UsageError: there is no such project."""
     projects = options.what == "projects"
+    if projects and (options.starred or options.tags):
+        raise UsageError("stars and tags are of sessions: observatory ls sessions --starred")
     rows = data["projects"] if projects else data["conversations"]
     if not projects and not options.agents:
         rows = [row for row in rows if row.get("agent_id") is None]
     if options.project is not None:
         wanted = project_of(options.project, names_of(data), here())
         rows = [row for row in rows if row["id" if projects else "project_id"] == wanted]
+    wanted_tags = {tag.casefold() for tag in options.tags}
+    rows = [row for row in rows if row.get("starred") or not options.starred]
+    rows = [row for row in rows if wanted_tags <= {tag.casefold() for tag in row.get("tags", ())}]
     return list(rows[: options.count])
 
 
 def _notices(options: Options, rows: Sequence[object], data: dict[str, Any]) -> list[str]:
+    if not rows and (options.starred or options.tags):
+        return ["no session has these marks: observatory tag lists what there is"]
     if not rows and not (options.project and options.what == "sessions"):
         return [f"no {options.what} yet: they appear as soon as Claude Code has written a transcript"]
     if options.what == "sessions" and data["truncated"] and len(rows) != options.count:
@@ -124,8 +133,14 @@ def session_cells(row: dict[str, Any], projects: dict[str, str]) -> list[Cell]:
         Cell(one_line(row["id"]), short=one_line(".".join(part[:SHORT_ID] for part in row["id"].split(".")))),
         Cell(one_line(shown), STATUS_STYLES.get(shown, "")),
         Cell(str(row["message_count"])),
-        Cell(one_line(row.get("title") or "-")),
+        Cell(f"{_marks(row)}{one_line(row.get('title') or '-')}"),
     ]
+
+
+def _marks(row: dict[str, Any]) -> str:
+    """Its star and tags."""
+    tags = "".join([f"[{one_line(tag)}] " for tag in row.get("tags", ())])
+    return f"{'★ ' if row.get('starred') else ''}{tags}"
 
 
 def local(stamp: str, zone: tzinfo | None = None) -> str:

@@ -8,7 +8,7 @@ import click
 
 from observatory import __version__
 from observatory.cli.command import EXIT_FAILURE, OneLineGroup, one_line_errors, which_server
-from observatory.cli.commands_find import export, resume, search, show
+from observatory.cli.commands_find import export, resume, search, show, tag
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,6 +99,8 @@ def tail(topics: tuple[str, ...], place: dict[str, Any], **options: Any) -> None
 @click.option("--project", metavar="NAME|.", help="Only this project; . is the one of this directory.")
 @click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="The newest N.")
 @click.option("--agents", is_flag=True, help="Sub-agents among the sessions.")
+@click.option("--starred", is_flag=True, help="Only sessions with a star.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only sessions with this tag; with all, if repeated.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as in a snapshot.")
 @which_server
 @one_line_errors
@@ -225,5 +227,5 @@ def trace(files: tuple[str, ...]) -> None:
     run(files)
 
 
-for _command in (search, show, resume, export):
+for _command in (search, show, resume, export, tag):
     main.add_command(_command)

@@ -4,6 +4,7 @@ from typing import Any
 
 import attrs
 
+from observatory.core.annotations import Annotation
 from observatory.core.conversation import Conversation
 from observatory.core.detail import UNKNOWN, Detail
 from observatory.core.events import Draft
@@ -207,6 +208,7 @@ class Batch:
     leaves: dict[tuple[str, str], bool] = attrs.field(factory=dict)  # (leaf, holder) → whether it is so
     copies: dict[int, int] = attrs.field(factory=dict)  # copy key → key of the record that counts as the original
     originals: dict[int, int] = attrs.field(factory=dict)  # the same, where another record counted as the original
+    annotations: list[Annotation] = attrs.field(factory=list)
     attachments: list[AttachmentRow] = attrs.field(factory=list)
     attachment_parts: list[AttachmentPart] = attrs.field(factory=list)
     swept: list[int] = attrs.field(factory=list)  # ids of sources whose session's spilled outputs were looked for

@@ -10,6 +10,7 @@ import structlog
 import trio
 
 from actors.turn import Turn
+from observatory.core.annotations import Annotation, Change
 from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
@@ -94,6 +95,13 @@ class Committer:
         if self._leaving is None:
             return removal
         return attrs.evolve(removal, events=self._redacted(removal.events, self._leaving))
+
+    async def annotate(self, change: Change) -> tuple[Annotation, tuple[Event, ...]]:
+        """As EventLog.annotate; whoever calls has the turn, and publishes. Raises UsageError, StoreError."""
+        async with self._turn():
+            annotate = self._log.annotate
+            said, events = await trio.to_thread.run_sync(annotate, change, self._wall_ms(), limiter=self._limiter)
+        return said, events if self._leaving is None else self._redacted(events, self._leaving)
 
     async def scrub(self) -> bool:
         """Leave nothing of what was deleted in the files. False: somebody reads them; `keep_up` goes on with it.

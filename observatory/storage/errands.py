@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 import orjson
 
+from observatory.core.annotations import Change
 from observatory.core.forgetting import Target
 
 W = TypeVar("W")
@@ -151,8 +152,17 @@ def _roots(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - JSON
     return tuple(value)
 
 
+def _change(value: Any) -> Change:  # noqa: ANN401 - JSON
+    made = Change(**value)
+    texts = (made.conversation_id, *made.add, *made.remove, made.note or "")
+    if not isinstance(made.starred, bool | None) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(value)
+    return attrs.evolve(made, add=tuple(made.add), remove=tuple(made.remove))
+
+
 FORGET = Desk("forget", "target", _target)
 IMPORT = Desk("import", "roots", _roots)
+ANNOTATE = Desk("tag", "change", _change)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

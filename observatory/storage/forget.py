@@ -121,7 +121,7 @@ def expunge(db: sqlite3.Connection, removal: Removal) -> None:
     )
     ids = [row.id for row in removal.conversations]
     _unsettle(db, ids)
-    for table in ("usage", "tool_calls", "summaries", "leaves"):
+    for table in ("usage", "tool_calls", "summaries", "leaves", "annotations", "tags"):
         _each(db, f"DELETE FROM {table} WHERE conversation_id", ids)
     orphans = [row.parent_id for row in removal.conversations if removal.whole_project and row.parent_id]
     attachments.expunge(db, {*ids, *orphans})

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import attrs
 
+from observatory.core.annotations import Annotation, Change, applied, draft_of
 from observatory.core.batch import Batch
+from observatory.core.errors import UsageError
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, fewer
-from observatory.storage import attachments, forget
+from observatory.core.neutral import neutral
+from observatory.storage import annotations, attachments, forget
 from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lookups import Lookups
 from observatory.storage.opening import DATABASE, START_PATIENCE, connect, explain, explained, open_writer, settle
@@ -180,6 +183,22 @@ class EventLog(Lookups):
         """Something was forgotten, and its bytes may still be in the files."""
         with explained(self.path):
             return forget.is_due(self._db)
+
+    def annotate(self, change: Change, now_ms: int) -> tuple[Annotation, tuple[Event, ...]]:
+        """Say something of a conversation; returns what is said of it now, and what clients are told.
+
+        Raises UsageError: there is no such conversation, or it has too many tags. StoreError.
+        """
+        with explained(self.path):
+            row, above = annotations.lineage(self._db, change.conversation_id)
+            before = annotations.read(self._db, change.conversation_id)
+        if row is None:
+            raise UsageError(f"there is no conversation {neutral(change.conversation_id)} any more")
+        after = applied(before, change)
+        draft = draft_of(row, above, before, after)
+        if draft is None:
+            return after, ()
+        return after, self.append(Batch(annotations=[after], drafts=[draft]), now_ms)
 
     def kept_out(self) -> KeptOut:
         """The files that were forgotten."""

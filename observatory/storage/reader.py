@@ -11,12 +11,13 @@ import orjson
 import trio
 
 from observatory.core import spilled
+from observatory.core.annotations import Annotation
 from observatory.core.conversation import Conversation, changes
 from observatory.core.errors import StoreError
 from observatory.core.events import LogPosition
 from observatory.core.ports import Stored
 from observatory.core.project import Project, update
-from observatory.storage import attachments
+from observatory.storage import annotations, attachments
 from observatory.storage.log import EventLog
 from observatory.storage.opening import DATABASE, check_version, connect, explained
 
@@ -136,18 +137,29 @@ def _rows(db: sqlite3.Connection, limit: int) -> tuple[dict[str, Any], int]:
     """Projects and conversations, and the head they belong to."""
     db.execute("BEGIN")
     try:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
         seq = _head(db)
         projects = db.execute("SELECT body FROM projects ORDER BY last_activity DESC").fetchall()
         query = "SELECT body FROM conversations ORDER BY updated_at DESC LIMIT ?"
         conversations = db.execute(query, (limit + 1,)).fetchall()
+        said = annotations.read_all(db) if version >= annotations.KNOWN_SINCE else {}
     finally:
         db.execute("COMMIT")
     decode = msgspec.json.decode
     return {
         "projects": [update(None, decode(body, type=Project)) for (body,) in projects],
-        "conversations": [changes(None, decode(body, type=Conversation)) for (body,) in conversations[:limit]],
+        "conversations": [
+            _with(said, changes(None, decode(row[0], type=Conversation))) for row in conversations[:limit]
+        ],
         "truncated": len(conversations) > limit,
     }, seq
+
+
+def _with(said: dict[str, Annotation], row: dict[str, Any] | None) -> dict[str, Any]:
+    """A conversation's row, with what a person says of it."""
+    assert row is not None, "all of it is told"
+    found = said.get(row["id"])
+    return row if found is None else row | {key: value for key, value in found.json().items() if value}
 
 
 def _head(db: sqlite3.Connection) -> int:

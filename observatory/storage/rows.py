@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from observatory.core.batch import Batch, ConversationUsage, SourceRow, record_key
-from observatory.storage import attachments
+from observatory.storage import annotations, attachments
 from observatory.storage.bodies import leave_out
 
 _INSERT_RECORD = (
@@ -52,6 +52,8 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
     if batch.withdrawn:
         leave_out(db, batch.withdrawn)
         many("DELETE FROM records WHERE id = ?", ((key,) for key in batch.withdrawn))
+    for annotation in batch.annotations:
+        annotations.write(db, annotation)
     if batch.records:
         many(_INSERT_RECORD, [row.values for row in batch.records])
     if batch.rows:

@@ -120,12 +120,12 @@ def test_a_migration_leads_from_one_version_to_the_next(tmp_path: Path, monkeypa
     log.close()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_database_of_an_older_version_becomes_what_a_new_one_is(tmp_path: Path, version: int) -> None:
     with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as db:
-        db.executescript(Path(__file__).with_name("schema_2.sql").read_text())
+        db.executescript(Path(__file__).with_name(f"schema_{max(2, version)}.sql").read_text())
         db.execute("INSERT INTO meta VALUES ('machine_id', 'm')")
-        db.execute("INSERT INTO copies VALUES (5, 3)")
+        db.execute("INSERT INTO copies VALUES (5, ?)", (3 if version < 3 else record_key(3, 0, 0),))
         if version == 1:
             db.execute("DROP TABLE forgotten")
         db.execute(f"PRAGMA user_version={version}")
