@@ -24,6 +24,7 @@ from observatory.monitor import FileMonitor, alone
 from observatory.server.connections import ConnectionManager, url_of
 from observatory.server.listener import listen
 from observatory.server.tls import server_context
+from observatory.storage.disk import Room
 from observatory.storage.log import Retention
 from observatory.storage.opening import DirectoryLock
 from observatory.storage.token import ensure
@@ -127,7 +128,13 @@ def make_monitor(config: Config, lock: DirectoryLock, *, once: bool = False) -> 
         config.roots,
         config.data_dir,
         watcher=config.watcher,
-        retention=Retention(config.event_retention_seconds, config.event_retention_count, config.event_retention_bytes),
+        retention=Retention(
+            config.event_retention_seconds,
+            config.event_retention_count,
+            config.event_retention_bytes,
+            config.record_retention,
+        ),
+        room=Room(config.disk_warn_bytes, config.disk_quota_bytes),
         completed_after=config.completed_after,
         slow_event_seconds=config.slow_event_seconds,
         trace_window_seconds=config.trace_window_seconds,

@@ -1,10 +1,9 @@
 """Settings: one frozen Config from flags > environment > config.toml > defaults. Nothing else reads os.environ."""
 
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +12,23 @@ import attrs
 import platformdirs
 
 from observatory.core.errors import UsageError
+from observatory.core.setting_values import (
+    age_or_off,
+    host,
+    names,
+    networks,
+    one_of,
+    seconds,
+    size_or_off,
+    whole,
+    yes_or_no,
+)
 
 APP = "claude-code-observatory"
 WATCHERS = ("auto", "inotify", "watchfiles", "poll")
 LOG_FORMATS = ("json", "console")
 AUTHS = ("none", "token")
 TOKEN = "token"  # name of the token file in the data directory
-HOST = re.compile(r"[A-Za-z0-9.:_%-]+")
 
 
 @attrs.frozen
@@ -37,71 +46,9 @@ class Setting:
         return f"OBSERVATORY_{self.name.upper()}"
 
 
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def read(value: object) -> int:
-        try:
-            number = int(str(value))
-        except ValueError:
-            raise ValueError("must be a whole number") from None
-        if not low <= number <= high:
-            raise ValueError(f"must be from {low} to {high}")
-        return number
-
-    return read
-
-
-def _seconds(value: object) -> float:
-    try:
-        number = float(str(value))
-    except ValueError:
-        raise ValueError("must be a number of seconds") from None
-    if not 0 < number < 1e9:
-        raise ValueError("must be more than 0 seconds")
-    return number
-
-
-def _one_of(*names: str) -> Callable[[Any], str]:
-    def read(value: object) -> str:
-        if value not in names:
-            raise ValueError(f"must be one of {', '.join(names)}")
-        return str(value)
-
-    return read
-
-
-def _names(value: object) -> tuple[str, ...]:
-    parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
-        raise ValueError("must be a list of texts (in the environment: separated by commas)")
-    return tuple(part.strip() for part in parts if part.strip())
-
-
 def _patterns(value: object) -> tuple[str, ...]:
     home = str(Path("~").expanduser())
-    return tuple(home + name[1:] if name == "~" or name.startswith("~/") else name for name in _names(value))
-
-
-def _yes_or_no(value: object) -> bool:
-    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if str(value).lower() not in known:
-        raise ValueError("must be true or false")
-    return known[str(value).lower()]
-
-
-def _host(value: object) -> str:
-    if not isinstance(value, str) or HOST.fullmatch(value) is None:
-        raise ValueError(f"{value!r} is no address of this machine; use 127.0.0.1")
-    return value
-
-
-def _networks(value: object) -> tuple[str, ...]:
-    names = _names(value)
-    for name in names:
-        try:
-            ip_network(name, strict=False)
-        except ValueError:
-            raise ValueError(f"{name!r} is no IP address or network, such as 10.0.0.5 or 10.0.0.0/8") from None
-    return names
+    return tuple(home + name[1:] if name == "~" or name.startswith("~/") else name for name in names(value))
 
 
 def _file(value: object) -> Path | None:
@@ -119,39 +66,42 @@ def _path(value: object) -> Path:
 
 
 SETTINGS = (
-    Setting("roots", _names, (), "Claude config directories, or their projects/ directories, to watch."),
+    Setting("roots", names, (), "Claude config directories, or their projects/ directories, to watch."),
     Setting("data_dir", _path, None, "Where the log and the archive are kept."),
-    Setting("host", _host, "127.0.0.1", "Address to listen on; others than loopback need auth = token."),
-    Setting("port", _whole(0, 65535), 8765, "Port to listen on; 0 takes a free one."),
-    Setting("log_format", _one_of(*LOG_FORMATS), None, "json or console; console on a terminal, else json."),
-    Setting("watcher", _one_of(*WATCHERS), "auto", "How files are watched: auto, inotify, watchfiles or poll."),
-    Setting("allow_hosts", _names, (), "More names that a Host header may carry."),
-    Setting("allow_origins", _names, (), "Origins of web pages that may connect although they are not ours."),
+    Setting("host", host, "127.0.0.1", "Address to listen on; others than loopback need auth = token."),
+    Setting("port", whole(0, 65535), 8765, "Port to listen on; 0 takes a free one."),
+    Setting("log_format", one_of(*LOG_FORMATS), None, "json or console; console on a terminal, else json."),
+    Setting("watcher", one_of(*WATCHERS), "auto", "How files are watched: auto, inotify, watchfiles or poll."),
+    Setting("allow_hosts", names, (), "More names that a Host header may carry."),
+    Setting("allow_origins", names, (), "Origins of web pages that may connect although they are not ours."),
     Setting("exclude", _patterns, (), "Glob patterns of files, folders or working directories that are never read."),
-    Setting("redact", _yes_or_no, False, "Replace well-known keys and tokens in what is sent to clients."),
-    Setting("redact_stored", _yes_or_no, False, "Replace them before anything is stored, too."),
-    Setting("auth", _one_of(*AUTHS), "none", "none: your own processes may connect; token: whoever has the token."),
+    Setting("redact", yes_or_no, False, "Replace well-known keys and tokens in what is sent to clients."),
+    Setting("redact_stored", yes_or_no, False, "Replace them before anything is stored, too."),
+    Setting("auth", one_of(*AUTHS), "none", "none: your own processes may connect; token: whoever has the token."),
     Setting("token_file", _file, None, "Where the token is; made at the first start with auth = token."),
     Setting("tls_cert", _file, None, "Certificate (PEM, with its chain) to serve over TLS."),
     Setting("tls_key", _file, None, "Private key (PEM) of tls_cert, if it is not in the same file."),
-    Setting("trusted_proxies", _networks, (), "Proxies, as addresses or networks, whose X-Forwarded headers count."),
-    Setting("handshakes_per_s", _whole(1, 1_000_000), 20, "Connections a second that one address may make."),
-    Setting("handshake_burst", _whole(1, 1_000_000), 100, "Connections that one address may make at once."),
-    Setting("max_clients", _whole(1, 1_000_000), 10_000, "Clients at a time; never above the fd limit minus 256."),
-    Setting("outbox_frames", _whole(1, 1_000_000), 1024, "Frames that may wait for one client; then it catches up."),
-    Setting("outbox_bytes", _whole(1024, 2**31), 1024 * 1024, "Bytes that may wait for one client."),
-    Setting("outbox_behind_bytes", _whole(1024, 2**31), 64 * 1024, "Bytes that may wait for one fed from the log."),
-    Setting("stall_seconds", _seconds, 30.0, "A client that takes no byte for so long while bytes wait is reset."),
-    Setting("ping_seconds", _seconds, 25.0, "Time between two pings to a client."),
-    Setting("event_retention_seconds", _seconds, 7 * 86400.0, "Age up to which events can be replayed."),
-    Setting("event_retention_count", _whole(1, 2**53), 1_000_000, "Events that can be replayed."),
-    Setting("event_retention_bytes", _whole(1024, 2**53), 1024**3, "Bytes of events that can be replayed."),
-    Setting("completed_after", _seconds, 1800.0, "Idle time after which a conversation counts as completed."),
-    Setting("slow_event_seconds", _seconds, 0.05, "An event slower than this, end to end, gets a log line."),
-    Setting("trace_window_seconds", _seconds, 10.0, "Time that one latency.window log line covers."),
-    Setting("drain_seconds", _seconds, 30.0, "Longest time over which closes are spread at the end."),
-    Setting("drain_rate", _whole(1, 1_000_000), 500, "Closes a second at the end; they take at least a second."),
-    Setting("shutdown_seconds", _seconds, 5.0, "Time after the last planned close until what remains is reset."),
+    Setting("trusted_proxies", networks, (), "Proxies, as addresses or networks, whose X-Forwarded headers count."),
+    Setting("handshakes_per_s", whole(1, 1_000_000), 20, "Connections a second that one address may make."),
+    Setting("handshake_burst", whole(1, 1_000_000), 100, "Connections that one address may make at once."),
+    Setting("max_clients", whole(1, 1_000_000), 10_000, "Clients at a time; never above the fd limit minus 256."),
+    Setting("outbox_frames", whole(1, 1_000_000), 1024, "Frames that may wait for one client; then it catches up."),
+    Setting("outbox_bytes", whole(1024, 2**31), 1024 * 1024, "Bytes that may wait for one client."),
+    Setting("outbox_behind_bytes", whole(1024, 2**31), 64 * 1024, "Bytes that may wait for one fed from the log."),
+    Setting("stall_seconds", seconds, 30.0, "A client that takes no byte for so long while bytes wait is reset."),
+    Setting("ping_seconds", seconds, 25.0, "Time between two pings to a client."),
+    Setting("event_retention_seconds", seconds, 7 * 86400.0, "Age up to which events can be replayed."),
+    Setting("event_retention_count", whole(1, 2**53), 1_000_000, "Events that can be replayed."),
+    Setting("event_retention_bytes", whole(1024, 2**53), 1024**3, "Bytes of events that can be replayed."),
+    Setting("record_retention", age_or_off, None, "Age after which a conversation's records go; off keeps them."),
+    Setting("disk_warn_bytes", size_or_off, 1024**3, "Free disk space below which the health says so; off never does."),
+    Setting("disk_quota_bytes", size_or_off, None, "Size of the data directory above which the health says so."),
+    Setting("completed_after", seconds, 1800.0, "Idle time after which a conversation counts as completed."),
+    Setting("slow_event_seconds", seconds, 0.05, "An event slower than this, end to end, gets a log line."),
+    Setting("trace_window_seconds", seconds, 10.0, "Time that one latency.window log line covers."),
+    Setting("drain_seconds", seconds, 30.0, "Longest time over which closes are spread at the end."),
+    Setting("drain_rate", whole(1, 1_000_000), 500, "Closes a second at the end; they take at least a second."),
+    Setting("shutdown_seconds", seconds, 5.0, "Time after the last planned close until what remains is reset."),
 )  # fmt: skip
 
 
@@ -186,6 +136,9 @@ class Config:
     event_retention_seconds: float
     event_retention_count: int
     event_retention_bytes: int
+    record_retention: float | None
+    disk_warn_bytes: int | None
+    disk_quota_bytes: int | None
     completed_after: float
     slow_event_seconds: float
     trace_window_seconds: float
@@ -316,7 +269,7 @@ def _read_toml(file: Path, wanted: bool) -> dict[str, Any]:
 def watch_roots(given: tuple[str, ...], environ: Mapping[str, str]) -> tuple[Path, ...]:
     """The projects/ directories to watch; explicit roots win, then CLAUDE_CONFIG_DIR, then both default places."""
     if not given and environ.get("CLAUDE_CONFIG_DIR"):
-        given = _names(environ["CLAUDE_CONFIG_DIR"])
+        given = names(environ["CLAUDE_CONFIG_DIR"])
     if not given:
         home = Path(environ.get("HOME") or Path.home())
         given = (str(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "claude"), str(home / ".claude"))

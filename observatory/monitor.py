@@ -39,6 +39,7 @@ from observatory.ingest.importing import Listed, WhenImported
 from observatory.ingest.sessions import Registry, folders_of, follow
 from observatory.storage import errands
 from observatory.storage.committer import Committer
+from observatory.storage.disk import Disk, Room
 from observatory.storage.indexer import Indexer
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.opening import DirectoryLock, boot_id, explain
@@ -66,6 +67,7 @@ class FileMonitor:
             watcher: auto, inotify, watchfiles or poll. lock: of data_dir, if the caller holds it already.
             exclude: glob patterns of what is never read. redact: keys and tokens are replaced in what clients get;
             redact_stored: and in what is stored. completed_after: idle seconds after which a conversation is completed.
+            room: on the disk, below which the health says so.
             once: as `observatory import` does, the roots are looked at one time, what is new there is history, and a
             store that cannot be written ends the block instead of being waited for.
     Raises: WorldError, at the start or out of the block: the store cannot be opened, or is lost.
@@ -88,6 +90,7 @@ class FileMonitor:
         exclude: Iterable[str] = (),
         redact: bool = False,
         redact_stored: bool = False,
+        room: Room | None = None,
         lock: DirectoryLock | None = None,
         workers: Workers | None = None,
         once: bool = False,
@@ -101,6 +104,7 @@ class FileMonitor:
         self._excluded = excluder(exclude)
         self._leaving = redacted if redact else None
         self._stored = redacted if redact_stored else None
+        self._room = room or Room()
         self._given_lock = lock
         self._workers = workers or Workers()
         self._once = once
@@ -155,6 +159,7 @@ class FileMonitor:
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
         if event_log.scrub_due:  # a process that was killed over forgetting may have left the words there
             drop(self.data_dir)
+        self._disk = Disk(self.data_dir, self._room, now_ms)
         self._indexer = Indexer(self.data_dir, lambda: event_log.commits, now_ms)
 
     def _wanted(self, path: str) -> bool:
@@ -180,6 +185,8 @@ class FileMonitor:
                 nursery.start_soon(self._run_errands)
                 nursery.start_soon(self._run_imports)
                 nursery.start_soon(self._run_annotations)
+                nursery.start_soon(self._run_prunes)
+                nursery.start_soon(self._disk.run)
                 if self._once:
                     await self._list(self.roots)
                 else:
@@ -297,6 +304,19 @@ class FileMonitor:
                 errands.ANNOTATE.finish(self.data_dir, errand, answer)
             await trio.sleep(ERRANDS_EVERY)
 
+    # -- pruning -------------------------------------------------------------------------------------------------------
+
+    async def _run_prunes(self) -> None:
+        """What `observatory prune` asks for."""
+        while True:
+            if (errand := errands.PRUNE.take(self.data_dir)) is not None:
+                try:
+                    answer: dict[str, Any] = attrs.asdict(await self.commits.prune(errand.wish))
+                except StoreError as error:  # whoever asked is told; a store that is lost ends the other parts
+                    answer = {"error": str(error)}
+                errands.PRUNE.finish(self.data_dir, errand, answer)
+            await trio.sleep(ERRANDS_EVERY)
+
     # -- what the senders tell -----------------------------------------------------------------------------------------
 
     def on_written(self, publish: object) -> None:
@@ -321,7 +341,7 @@ class FileMonitor:
             "position": attrs.asdict(self.events.position),
             "roots": list(self.roots),
             "data_dir": str(self.data_dir),
-            "gauges": {**self._ingest.gauges(), **self._indexer.gauges()},
+            "gauges": {**self._ingest.gauges(), **self._indexer.gauges(), **self._disk.gauges()},
             "counters": {"bad_lines": self._ingest.bad_lines(), "attachments": dict(self._ingest.attachments.counts)},
             "watcher": attrs.asdict(self._watcher.statistics()),
             "components": self._components(),
@@ -334,7 +354,7 @@ class FileMonitor:
         return SystemHealth(worst(part.status for part in parts), parts, rfc3339(now_ms()))
 
     def _components(self) -> list[dict[str, Any]]:
-        return [*self._ingest.components(), *self._indexer.components()]
+        return [*self._ingest.components(), *self._indexer.components(), *self._disk.components()]
 
 
 @contextmanager

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import click
 import trio
 
 from observatory import app
 from observatory.cli import doctor_report as report
+from observatory.cli.backup import stamp
 from observatory.cli.place import local_server
 from observatory.cli.status import ask
 from observatory.config import Config, load, load_flags, origins
 from observatory.core.check_host import ServerFacts
 from observatory.core.errors import UsageError, WorldError
 from observatory.core.exclude import excluder
+from observatory.doctor import rebuild as rebuilding
 from observatory.doctor.account import Totals, accounts
 from observatory.doctor.checkup import Circumstances
 from observatory.doctor.checkup import check as findings_of
@@ -40,6 +43,14 @@ def check(flags: Mapping[str, Any], as_json: bool, *, deep: bool) -> bool:
     else:
         report.Printer().findings(found)
     return well
+
+
+def rebuild(flags: Mapping[str, Any]) -> None:
+    """Make a new archive of what can be read of a damaged one, and say what came of it. Raises StoreError."""
+    config = load(flags)
+    made = rebuilding.rebuild(config.data_dir, f"damaged-{stamp()}", lambda what: click.echo(f"{what} …", err=True))
+    for line in report.rebuilt(made):
+        click.echo(line)
 
 
 def account(flags: Mapping[str, Any], as_json: bool) -> bool:

@@ -14,13 +14,14 @@ from observatory.core.accounting import CLASSES, TROUBLES
 from observatory.core.finding import Finding, number, size
 from observatory.core.neutral import neutral
 from observatory.doctor.account import FileAccount, Totals
+from observatory.doctor.rebuild import Rebuilt
 
 STYLES = {"ok": "green", "warn": "bold yellow", "fail": "bold red"}
 LEVEL_WIDTH, WHAT_WIDTH = 6, 10
 INDENT = " " * (LEVEL_WIDTH + WHAT_WIDTH)
 NARROWEST = 60  # a terminal below is not wrapped for
 NAMES = {
-    "record": "records", "redacted": "redacted records", "forgotten": "forgotten lines",
+    "record": "records", "redacted": "redacted records", "forgotten": "forgotten lines", "pruned": "pruned",
     "error": "lines kept as errors", "oversize": "lines beyond the cap", "newline": "newlines",
     "blank": "blanks", "cr": "CR", "nul": "NUL", "bom": "BOM", "torn": "torn tails", "changed": "changed",
     "unaccounted": "unaccounted for", "not read": "not read",
@@ -172,3 +173,19 @@ def _valid(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(value, dict):
         return {key: _valid(item) for key, item in value.items()}
     return [_valid(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def rebuilt(made: Rebuilt) -> Iterator[str]:
+    """What a rebuild has saved, and what it has not, for a person."""
+    saved = made.saved
+    records, conversations = saved.rows.get("records", 0) - saved.bad_records, saved.rows.get("conversations", 0)
+    yield f"saved {number(records, 'record')} and {number(conversations, 'conversation')}"
+    if saved.damaged:
+        yield f"could not be read in part: {', '.join(sorted(saved.damaged))}"
+    if saved.bad_blocks or saved.bad_records:
+        yield f"damaged bodies: {number(saved.bad_records, 'record')} in {number(saved.bad_blocks, 'block')}"
+    if made.again:
+        yield f"{number(len(made.again), 'transcript')} will be read anew at the next start"
+    for path in made.lost:
+        yield f"lost in part, and its transcript is gone: {neutral(path)}"
+    yield f"the damaged archive is now {made.aside}; delete it when nothing is missing"

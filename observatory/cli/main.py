@@ -9,6 +9,7 @@ import click
 from observatory import __version__
 from observatory.cli.command import EXIT_FAILURE, OneLineGroup, one_line_errors, which_server
 from observatory.cli.commands_find import export, resume, search, show, tag
+from observatory.cli.commands_keep import backup, prune, restore
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,6 +43,10 @@ def main() -> None:
 @click.option("--trusted-proxy", "trusted_proxies", multiple=True, metavar="ADDRESS",
               help="A proxy, or a network of them, whose X-Forwarded headers count; repeatable.")  # fmt: skip
 @click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")
+@click.option("--event-retention", metavar="BOUNDS",
+              help="What can be replayed: an age, a count, a size, or several.  [default: 7d,1m,1GiB]")  # fmt: skip
+@click.option("--record-retention", metavar="AGE|off",
+              help="Remove records of conversations quiet for so long, such as 180d.  [default: off]")  # fmt: skip
 @click.option("--completed-after", metavar="SECONDS",
               help="Idle time after which a conversation counts as completed.  [default: 1800]")  # fmt: skip
 @one_line_errors
@@ -206,13 +211,17 @@ def demo(**options: Any) -> None:  # noqa: ANN401 - the options above
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="Files that are not to be read, as for serve.")
 @click.option("--account", is_flag=True, help="Compare the archive with every file instead, byte by byte.")
 @click.option("--deep", is_flag=True, help="Have SQLite check the whole database too.")
+@click.option("--rebuild", is_flag=True, help="Make a new archive of what can be read of a damaged one.")
 @click.option("--json", "as_json", is_flag=True, help="Everything found as JSON.")
 @one_line_errors
-def doctor(account: bool, deep: bool, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - the options above
-    """Find what is wrong with this set-up, and say how to cure it. Changes nothing."""
+def doctor(account: bool, deep: bool, rebuild: bool, as_json: bool, **flags: Any) -> None:  # noqa: ANN401 - the options above
+    """Find what is wrong with this set-up, and say how to cure it. Changes nothing, but with --rebuild."""
     from observatory.cli import doctor as command
 
     given = {name: value for name, value in flags.items() if value not in (None, ())}
+    if rebuild:
+        command.rebuild(given)
+        return
     well = command.account(given, as_json) if account else command.check(given, as_json, deep=deep)
     sys.exit(0 if well else EXIT_FAILURE)
 
@@ -227,5 +236,5 @@ def trace(files: tuple[str, ...]) -> None:
     run(files)
 
 
-for _command in (search, show, resume, export, tag):
+for _command in (search, show, resume, export, tag, prune, backup, restore):
     main.add_command(_command)

@@ -10,12 +10,15 @@ import trio
 
 from observatory import app
 from observatory.config import TOKEN, Config, default_data_dir, default_token_file, load
+from observatory.core.setting_values import retention_of
 from observatory.telemetry import logs
 
 
 def run(flags: Mapping[str, Any]) -> None:
     """Serve until told to stop."""
-    config = load(flags)
+    bounds = flags.get("event_retention")
+    given = {name: value for name, value in flags.items() if name != "event_retention"}
+    config = load(given if bounds is None else {**given, **retention_of(bounds)})
     sink = logs.configure(config.log_format or logs.format_for(sys.stderr), sys.stderr).sink
     try:
         trio.run(app.serve, config, lambda ready: _tell(config, ready))

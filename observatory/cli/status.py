@@ -7,6 +7,7 @@ import orjson
 
 from observatory.client.connection import OpenStream, Server, connect, server_at
 from observatory.core.client_items import refused
+from observatory.core.finding import size
 from observatory.core.progress_text import line_of, progress_of
 
 
@@ -41,7 +42,7 @@ def lines(url: str, status: dict[str, Any]) -> list[str]:
         *_import(status),
         *_search(gauges),
         f"watcher  {watcher['backend']}, {watcher['directories']} directories",
-        f"data     {status['data_dir']}",
+        f"data     {status['data_dir']}{_sizes(gauges)}",
         *(f"root     {root}" for root in status["roots"]),
     ]
     sick = [c for c in status["components"] if c["status"] != "ok"]
@@ -51,6 +52,14 @@ def lines(url: str, status: dict[str, Any]) -> list[str]:
 def _import(status: dict[str, Any]) -> list[str]:
     progress = progress_of(status.get("import", {}))  # an older server does not tell
     return [f"import   {line_of(progress)}"] if progress.running else []
+
+
+def _sizes(gauges: dict[str, Any]) -> str:
+    if "data_dir_bytes" not in gauges:  # an older server does not tell
+        return ""
+    parts = [size(gauges["data_dir_bytes"]), f"archive {size(gauges['database_bytes'])}"]
+    parts += [f"search index {size(gauges['search_bytes'])}", f"{size(gauges['disk_free_bytes'])} free"]
+    return f": {', '.join(parts)}"
 
 
 def _search(gauges: dict[str, Any]) -> list[str]:

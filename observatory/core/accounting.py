@@ -20,7 +20,9 @@ Read = Callable[[int, int], bytes]  # (start, end) → those bytes of the file; 
 IGNORED = b" \t\n\r\x0b\x0c\0"
 STEP = 1024 * 1024  # looked at in one piece: bounds the memory
 KEPT_FINDINGS = 20  # of one file; more are counted only
-CLASSES = ("record", "redacted", "forgotten", "error", "oversize", "newline", "blank", "cr", "nul", "bom", "torn")
+CLASSES = (
+    *("record", "redacted", "forgotten", "pruned", "error", "oversize", "newline", "blank", "cr", "nul", "bom", "torn"),
+)
 TROUBLES = ("changed", "unaccounted", "not read")
 
 
@@ -66,12 +68,14 @@ class Account:
         return not self.count
 
 
-def account(claims: Iterable[Claim], offset: int, read: Read) -> Account:
+def account(claims: Iterable[Claim], offset: int, read: Read, pruned: int = 0) -> Account:
     """Compare a file with the archive's records of its current generation.
 
     Args: claims: in ascending order of offset. offset: bytes that the books have consumed; records may lie beyond.
+          pruned: bytes of its beginning whose records were removed by their age: they are what they are.
     """
     books = _Books(read)
+    books.at, books.bytes["pruned"] = pruned, pruned
     for claim in claims:
         books.take(claim)
     books.finish(offset)

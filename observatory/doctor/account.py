@@ -123,7 +123,7 @@ def _of_source(archive: ArchiveReader, source: Source, idents: set[Ident]) -> Fi
         if not stat.S_ISREG(found.st_mode):
             return FileAccount(source.path, "unreadable", reason="not a regular file")
         idents.add((found.st_dev, found.st_ino))
-        compared = account(archive.claims(source), source.offset, Window(fd).read)
+        compared = account(archive.claims(source), source.offset, Window(fd).read, source.pruned)
         return FileAccount(source.path, "compared", compared, source.generation)
     except OSError as error:
         return FileAccount(source.path, "unreadable", reason=error.strerror)

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from observatory.core.accounting import Claim
-from observatory.core.batch import Flag, record_key, split_key
+from observatory.core.batch import OFFSET_BITS, Flag, record_key, split_key
 from observatory.core.errors import StoreError
 from observatory.core.forgetting import KeptOut
 from observatory.storage.bodies import Bodies
@@ -26,17 +26,19 @@ READ_PATIENCE_MS = 2000  # for the moment in which a checkpoint holds the log
 PAGE_ROWS = 512
 PAGE_BYTES = 1024 * 1024  # of bodies, and one more
 SOURCES_A_PAGE = 500
-FORGETS_SINCE = 2  # version of the schema
+FORGETS_SINCE, PRUNES_SINCE = 2, 4  # versions of the schema
 
 
 @attrs.frozen
 class Source:
-    """A transcript file as the archive knows it; `offset`: bytes consumed of its current generation."""
+    """A transcript file as the archive knows it; `offset`: bytes consumed of its current generation; `pruned`: bytes of
+    these whose records were removed by their age."""
 
     id: int
     path: str
     generation: int
     offset: int
+    pruned: int = 0
 
 
 @attrs.frozen
@@ -85,7 +87,7 @@ class ArchiveReader:
 
     def sources(self) -> Iterator[Source]:
         """Every file known, by id."""
-        query = "SELECT id, path, generation, offset FROM sources WHERE id > ? ORDER BY id LIMIT ?"
+        query = f"SELECT {self._columns()} FROM sources WHERE id > ? ORDER BY id LIMIT ?"
         last = -1
         while True:
             with explained(self._path):
@@ -98,10 +100,15 @@ class ArchiveReader:
     def source(self, source_id: int) -> Source | None:
         """One file as it is now."""
         with explained(self._path):
-            row = self._db.execute(
-                "SELECT id, path, generation, offset FROM sources WHERE id = ?", (source_id,)
-            ).fetchone()
+            row = self._db.execute(f"SELECT {self._columns()} FROM sources WHERE id = ?", (source_id,)).fetchone()
         return None if row is None else Source(*row)
+
+    def _columns(self) -> str:
+        with explained(self._path):
+            (schema,) = self._one("PRAGMA user_version")
+        mask = (1 << OFFSET_BITS) - 1
+        here = f"CASE WHEN pruned >> {OFFSET_BITS} = generation THEN pruned & {mask} ELSE 0 END"
+        return f"id, path, generation, offset, {here if schema >= PRUNES_SINCE else '0'}"
 
     def claims(self, source: Source) -> Iterator[Claim]:
         """The records of a file's current generation, in order; also those that the books lack."""

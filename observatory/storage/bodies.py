@@ -46,7 +46,7 @@ class Bodies:
 
     def _damaged(self, key: int, error: ValueError) -> StoreError:
         self.forget()
-        cure = "stop the server and move the data directory aside: docs/operations.md, Damage"
+        cure = "stop the server and save what can be read: observatory doctor --rebuild"
         return StoreError(f"the block of record {key} is damaged ({error})", cure)
 
     def _text_at(self, key: int) -> bytes:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -15,6 +16,7 @@ from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
 from observatory.core.forgetting import Removal, Target
+from observatory.core.pruning import Prune, Pruned, before
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.opening import connect, explained
 
@@ -27,6 +29,7 @@ SCRUB_PATIENCE_MS = 500  # for readers to let go of the write-ahead file
 SCRUB_EVERY = 60.0  # a full disk makes it fail late, having written much
 SCRUB_TRIES = 20  # … before whoever waits for it is told that it goes on later
 TRIM_EVERY = 10.0
+PRUNE_EVERY = 3600.0
 PACK_FOR, PACK_PAUSE = 1.0, 0.02  # seconds: of packing at a time, and between two blocks
 WAL_BOUND = (
     64 * 1024 * 1024
@@ -137,7 +140,7 @@ class Committer:
 
     async def keep_up(self) -> None:
         """Checkpoints and retention, off the hot path, until cancelled."""
-        next_trim = trio.current_time()
+        next_trim = next_prune = trio.current_time()
         while True:
             await trio.sleep(CHECKPOINT_EVERY)
             if self._scrub_due and trio.current_time() >= self._next_scrub:
@@ -150,6 +153,9 @@ class Committer:
             if trio.current_time() >= next_trim:
                 next_trim = trio.current_time() + TRIM_EVERY
                 await self._patiently(self._trim)
+            if trio.current_time() >= next_prune:
+                next_prune = trio.current_time() + PRUNE_EVERY
+                await self._patiently(self._prune_by_age)
 
     async def _patiently(self, upkeep: Callable[[], Awaitable[None]]) -> None:
         """What passes (a lock, a full disk) is tried again at the next round; the ingest reports the store's health."""
@@ -182,6 +188,29 @@ class Committer:
                 return
             log.debug("log.trimmed", events=trimmed, oldest=self._log.position.oldest)
             await trio.sleep(0.05)  # others first
+
+    async def prune(self, wish: Prune) -> Pruned:
+        """Remove old records, a few at a time: others' commits come between. Raises StoreError."""
+        async with self._turn():
+            sources = await trio.to_thread.run_sync(self._log.prunable, wish, limiter=self._limiter)
+        records = 0
+        for source in sources:
+            while True:
+                async with self._turn():
+                    step = partial(self._log.prune_some, source)
+                    removed = await trio.to_thread.run_sync(step, limiter=self._limiter)
+                if not removed:
+                    break
+                records += removed
+                await trio.sleep(PACK_PAUSE)
+        if records:
+            log.info("log.pruned", records=records, files=len(sources), before=wish.before)
+        return Pruned(len(sources), records)
+
+    async def _prune_by_age(self) -> None:
+        seconds = self._retention.record_seconds
+        if seconds is not None:
+            await self.prune(Prune(before(self._wall_ms() / 1000, seconds)))
 
     async def _checkpoint(self) -> None:
         path = self._log.path

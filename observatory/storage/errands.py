@@ -17,6 +17,7 @@ import orjson
 
 from observatory.core.annotations import Change
 from observatory.core.forgetting import Target
+from observatory.core.pruning import Prune
 
 W = TypeVar("W")
 TOLD = "progress"  # its key in what was taken
@@ -160,8 +161,20 @@ def _change(value: Any) -> Change:  # noqa: ANN401 - JSON
     return attrs.evolve(made, add=tuple(made.add), remove=tuple(made.remove))
 
 
+def _prune(value: Any) -> Prune:  # noqa: ANN401 - JSON
+    made = Prune(**value)
+    if (
+        not isinstance(made.before, str)
+        or not isinstance(made.project, str | None)
+        or not isinstance(made.marked, bool)
+    ):
+        raise ValueError(value)
+    return made
+
+
 FORGET = Desk("forget", "target", _target)
 IMPORT = Desk("import", "roots", _roots)
+PRUNE = Desk("prune", "prune", _prune)
 ANNOTATE = Desk("tag", "change", _change)
 
 

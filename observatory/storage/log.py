@@ -14,7 +14,8 @@ from observatory.core.errors import UsageError
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, fewer
 from observatory.core.neutral import neutral
-from observatory.storage import annotations, attachments, forget
+from observatory.core.pruning import Prune
+from observatory.storage import annotations, attachments, forget, prune
 from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lookups import Lookups
 from observatory.storage.opening import DATABASE, START_PATIENCE, connect, explain, explained, open_writer, settle
@@ -27,11 +28,13 @@ TRIM_ROWS = 2000  # events deleted in one transaction: a few ms, so that the loo
 
 @attrs.frozen
 class Retention:
-    """How much of the events log is kept; whichever is reached first."""
+    """How much of the events log is kept; whichever is reached first. record_seconds: how long records are kept after
+    the last that happened in their conversation; None: for ever."""
 
     seconds: float = 7 * 24 * 3600.0
     events: int = 1_000_000
     bytes: int = 1024**3
+    record_seconds: float | None = None
 
 
 class EventLog(Lookups):
@@ -166,6 +169,19 @@ class EventLog(Lookups):
         if events:
             self._head, self._total = events[-1].seq, total
         return attrs.evolve(removal, events=events)
+
+    def prunable(self, wish: Prune) -> list[int]:
+        """Sources with records that are old enough to go."""
+        with explained(self.path):
+            return prune.due(self._db, wish)
+
+    def prune_some(self, source: int) -> int:
+        """Remove some of a source's records; returns how many, 0 when none is left. Raises StoreError."""
+        with explained(self.path), forget.transaction(self._db):
+            removed = prune.prune_some(self._db, source)
+        self._bodies.forget()
+        self.commits += 1
+        return removed
 
     def scrub(self, patience_ms: int = 0) -> bool:
         """Leave nothing of what was deleted in the files; False: try again. Raises StoreError."""

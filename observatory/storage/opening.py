@@ -30,7 +30,7 @@ _CURES = {
     sqlite3.SQLITE_IOERR: ("cannot be read or written", "check the disk, or choose another with --data-dir"),
     sqlite3.SQLITE_CORRUPT: (
         "is damaged",
-        "move it aside and start again: what the transcripts still hold is read anew",
+        "stop the server and save what can be read: observatory doctor --rebuild",
     ),
     sqlite3.SQLITE_NOTADB: (
         "is no database",

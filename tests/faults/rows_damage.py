@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from tests.faults.children import refused
+from tests.faults.children import MAIN, refused, run_python
 from tests.faults.rows import scenario
 from tests.faults.rows_store import told_at_once
 from tests.faults.sockets import ProcessWorld, database
@@ -27,7 +27,6 @@ def overwrite(path: Path, offset: int, size: int) -> None:
 
 @scenario("S03", level=2, sweep=("header", "pages", "truncated"))
 async def a_start_on_a_damaged_store_is_refused_in_one_line_that_names_the_cure(world: ProcessWorld, what: str) -> None:
-    """The cure is to move the file aside: `observatory doctor --rebuild`, which salvages it, does not exist yet."""
     await world.start()
     await world.client("c")
     world.write("s1", 30, 1000)
@@ -45,9 +44,14 @@ async def a_start_on_a_damaged_store_is_refused_in_one_line_that_names_the_cure(
         refusal = await refused(world.root, world.data_dir)
         assert refusal.code == 1
         told = "is no database" if what == "header" else "is damaged"
-        assert f"{path} {told}: move it aside and start again" in refusal.line
+        cure = "move it aside and start again" if what == "header" else "stop the server and save what can be read"
+        assert f"{path} {told}: {cure}" in refusal.line
         assert path.read_bytes() == before
-    set_aside(path)
+    if what == "header":
+        set_aside(path)
+    else:
+        done = run_python(MAIN, "doctor", "--rebuild", "--data-dir", str(world.data_dir))
+        assert done.returncode == 0, done.stderr
     await world.start()
     world.write("s1", 3)
 

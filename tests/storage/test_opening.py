@@ -78,7 +78,7 @@ def test_a_corrupt_page_is_refused_with_the_cure(tmp_path: Path) -> None:
     data = bytearray((tmp_path / DATABASE).read_bytes())
     data[4096:] = b"\xa5" * (len(data) - 4096)
     (tmp_path / DATABASE).write_bytes(data)
-    with pytest.raises(StoreError, match=r"is damaged: move it aside"):
+    with pytest.raises(StoreError, match=r"is damaged: stop the server and save what can be read"):
         EventLog(tmp_path, "b")
 
 

@@ -291,7 +291,9 @@ def test_no_other_block_is_taken_for_one_that_is_gone(log: EventLog, gone: int) 
     missing = list(blocks(log))[gone]
     log._db.execute("DELETE FROM blocks WHERE id = ?", (missing,))
     assert missing in keys
-    with pytest.raises(StoreError, match=rf"record {missing} is damaged \(it is not there\).*move the data directory"):
+    with pytest.raises(
+        StoreError, match=rf"record {missing} is damaged \(it is not there\).*observatory doctor --rebuild"
+    ):
         read(log, 1) + read(log, 2)
 
 

@@ -1,0 +1,127 @@
+"""Values of settings as they are written, wherever that is. Each reader raises ValueError, whose text goes behind the
+setting's name."""
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_network
+from typing import Any, TypeVar
+
+from observatory.core import pruning
+from observatory.core.errors import UsageError
+
+N = TypeVar("N")
+HOST = re.compile(r"[A-Za-z0-9.:_%-]+")
+_COUNT = re.compile(r"(\d{1,15})([km]?)")
+
+
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """A whole number from `low` to `high`."""
+
+    def read(value: object) -> int:
+        try:
+            number = int(str(value))
+        except ValueError:
+            raise ValueError("must be a whole number") from None
+        if not low <= number <= high:
+            raise ValueError(f"must be from {low} to {high}")
+        return number
+
+    return read
+
+
+def seconds(value: object) -> float:
+    """A time, of more than nothing."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise ValueError("must be a number of seconds") from None
+    if not 0 < number < 1e9:
+        raise ValueError("must be more than 0 seconds")
+    return number
+
+
+def age_or_off(value: object) -> float | None:
+    """Seconds; None for `off`."""
+    return None if value is None or str(value).lower() == "off" else _of_pruning(pruning.age, value)
+
+
+def size_or_off(value: object) -> int | None:
+    """Bytes; None for `off`."""
+    return None if value is None or str(value).lower() == "off" else _of_pruning(pruning.size, value)
+
+
+def _of_pruning(read: Callable[[str], N], value: object) -> N:
+    try:
+        return read(str(value))
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+
+
+def one_of(*names: str) -> Callable[[Any], str]:
+    """One of these words."""
+
+    def read(value: object) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return str(value)
+
+    return read
+
+
+def names(value: object) -> tuple[str, ...]:
+    """A list, or texts between commas."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be a list of texts (as a variable: separated by commas)")
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def yes_or_no(value: object) -> bool:
+    """Whether."""
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if str(value).lower() not in known:
+        raise ValueError("must be true or false")
+    return known[str(value).lower()]
+
+
+def host(value: object) -> str:
+    """An address to listen on."""
+    if not isinstance(value, str) or HOST.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no address of this machine; use 127.0.0.1")
+    return value
+
+
+def networks(value: object) -> tuple[str, ...]:
+    """Addresses and networks of them."""
+    found = names(value)
+    for name in found:
+        try:
+            ip_network(name, strict=False)
+        except ValueError:
+            raise ValueError(f"{name!r} is no IP address or network, such as 10.0.0.5 or 10.0.0.0/8") from None
+    return found
+
+
+def retention_of(text: str) -> dict[str, Any]:
+    """The settings that `--event-retention 7d,500k,2GiB` stands for: an age, a count, and a size, each once.
+
+    Raises UsageError.
+    """
+    found: dict[str, Any] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, value = _bound(part)
+        if name in found:
+            raise UsageError(f"--event-retention {text[:60]} says two things of one kind; write it as 7d,500k,2GiB")
+        found[name] = value
+    if not found:
+        raise UsageError("--event-retention needs an age, a count or a size, such as 7d,500k,2GiB: events are bounded")
+    return found
+
+
+def _bound(text: str) -> tuple[str, float]:
+    """A setting and its value. A bare number counts events; `m` behind one is a million of them, not months."""
+    if (count := _COUNT.fullmatch(text.lower())) is not None:
+        return "event_retention_count", int(count[1]) * {"": 1, "k": 1000, "m": 1_000_000}[count[2]]
+    if text.lower().endswith("b"):
+        return "event_retention_bytes", pruning.size(text)
+    return "event_retention_seconds", pruning.age(text)
