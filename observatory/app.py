@@ -6,6 +6,7 @@ import resource
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -55,7 +56,7 @@ async def serve(config: Config, on_ready: Callable[[Ready], None]) -> None:
     try:
         token = None if config.auth == "none" else ensure(config.token_file).current
         listeners = await listen(config.host, config.port)
-        async with make_monitor(config, lock) as monitor:
+        async with make_monitor(config, lock) as monitor, notifying(config, monitor):
             manager = make_manager(config, monitor, min(config.max_clients, fds - FD_RESERVE), token, tls)
             await Node(config, monitor, manager).run(listeners, on_ready)
         log.info("server.stopped", head=monitor.events.position.head)
@@ -145,6 +146,19 @@ def make_monitor(config: Config, lock: DirectoryLock, *, once: bool = False) -> 
         workers=_import_workers() if once else None,
         once=once,
     )
+
+
+@asynccontextmanager
+async def notifying(config: Config, monitor: FileMonitor) -> AsyncIterator[None]:
+    """Notices go out while the block runs, if there is a way for them. Raises UsageError, WorldError."""
+    if not config.notify_desktop and not config.notify_webhooks:
+        yield
+        return
+    from observatory.notifying import running  # a client for HTTP takes a fifth of a second to load
+
+    async with running(config, monitor.events) as notifier:
+        monitor.others.append(notifier)
+        yield
 
 
 def usable_cores() -> int:

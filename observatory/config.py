@@ -11,9 +11,12 @@ from typing import Any, Literal
 import attrs
 import platformdirs
 
+from observatory.core.calendar import PERIODS
 from observatory.core.errors import UsageError
+from observatory.core.notices import KINDS
 from observatory.core.setting_values import (
     age_or_off,
+    amount,
     host,
     names,
     networks,
@@ -49,6 +52,13 @@ class Setting:
 def _patterns(value: object) -> tuple[str, ...]:
     home = str(Path("~").expanduser())
     return tuple(home + name[1:] if name == "~" or name.startswith("~/") else name for name in names(value))
+
+
+def _kinds(value: object) -> tuple[str, ...]:
+    found = names(value)
+    if unknown := [name for name in found if name not in KINDS]:
+        raise ValueError(f"knows no {unknown[0]!r}; use some of {', '.join(KINDS)}")
+    return found
 
 
 def _file(value: object) -> Path | None:
@@ -96,6 +106,12 @@ SETTINGS = (
     Setting("record_retention", age_or_off, None, "Age after which a conversation's records go; off keeps them."),
     Setting("disk_warn_bytes", size_or_off, 1024**3, "Free disk space below which the health says so; off never does."),
     Setting("disk_quota_bytes", size_or_off, None, "Size of the data directory above which the health says so."),
+    Setting("notify_desktop", yes_or_no, False, "Show notices on the desktop that the server runs in."),
+    Setting("notify_webhooks", names, (), "Addresses that notices are posted to; slack+https://… is for Slack."),
+    Setting("notify_kinds", _kinds, KINDS, "Notices that are wanted: finished, waiting, error, budget."),
+    Setting("webhook_secret_file", _file, None, "A file with the secret that signs what is posted."),
+    Setting("budget_usd", amount, None, "What a period may cost, in USD, before a notice tells."),
+    Setting("budget_period", one_of(*PERIODS), "day", "day, week or month."),
     Setting("completed_after", seconds, 1800.0, "Idle time after which a conversation counts as completed."),
     Setting("slow_event_seconds", seconds, 0.05, "An event slower than this, end to end, gets a log line."),
     Setting("trace_window_seconds", seconds, 10.0, "Time that one latency.window log line covers."),
@@ -139,6 +155,12 @@ class Config:
     record_retention: float | None
     disk_warn_bytes: int | None
     disk_quota_bytes: int | None
+    notify_desktop: bool
+    notify_webhooks: tuple[str, ...]
+    notify_kinds: tuple[str, ...]
+    webhook_secret_file: Path | None
+    budget_usd: float | None
+    budget_period: Literal["day", "week", "month"]
     completed_after: float
     slow_event_seconds: float
     trace_window_seconds: float

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import structlog
@@ -20,9 +20,10 @@ from actors.commands import Publish, Routed
 from actors.router import Router
 from actors.watcher import FileWatcher
 from observatory import __version__
+from observatory.commanded import ERRANDS_EVERY, Answers
 from observatory.core.annotations import Annotation, Change
 from observatory.core.contracts import ComponentHealth, SystemHealth, worst
-from observatory.core.errors import StoreError, UsageError
+from observatory.core.errors import StoreError
 from observatory.core.events import text_frame
 from observatory.core.exclude import excluder
 from observatory.core.facts import facts_of_frame
@@ -48,7 +49,6 @@ from observatory.storage.search_steps import drop
 from observatory.telemetry.trace import LatencyTrace, Stamps
 
 log = structlog.get_logger()
-ERRANDS_EVERY = 0.25  # seconds between two looks for a file that a command has left: two failing opens
 IMPORT_TOLD_EVERY = 0.5  # seconds between two notes for a command that waits for an import
 ROUTER_INBOX = 64  # commits and requests that may wait for the Router; beyond, the ingest waits
 
@@ -56,6 +56,22 @@ ROUTER_INBOX = 64  # commits and requests that may wait for the Router; beyond, 
 def now_ms() -> int:
     """Wall clock in ms since the epoch."""
     return time.time_ns() // 1_000_000
+
+
+class Healthy(Protocol):
+    """A part that has a health."""
+
+    def components(self) -> list[dict[str, Any]]:
+        """Once it was anything but well."""
+        ...
+
+
+class Part(Healthy, Protocol):
+    """A part that runs beside a monitor."""
+
+    def counters(self) -> dict[str, Any]:
+        """Totals since the start."""
+        ...
 
 
 class FileMonitor:
@@ -109,6 +125,7 @@ class FileMonitor:
         self._workers = workers or Workers()
         self._once = once
         self._misnamed: dict[str, str] = {}  # path → what is wrong with it
+        self.others: list[Part] = []  # parts beside it, which tell of themselves in the status
         self._unlisted: dict[str, str] = {}  # of the last import: what could not be looked into
         self._started = time.time()
 
@@ -182,10 +199,8 @@ class FileMonitor:
                 nursery.start_soon(self._ingest.run)
                 nursery.start_soon(self._ingest.attachments.run)
                 nursery.start_soon(follow, Registry(folders_of(self.roots)), self._ingest.hear)
-                nursery.start_soon(self._run_errands)
+                nursery.start_soon(Answers(self._forget, self.annotate, self.commits.prune).run, self.data_dir)
                 nursery.start_soon(self._run_imports)
-                nursery.start_soon(self._run_annotations)
-                nursery.start_soon(self._run_prunes)
                 nursery.start_soon(self._disk.run)
                 if self._once:
                     await self._list(self.roots)
@@ -253,29 +268,12 @@ class FileMonitor:
 
         When it returns, nothing of it is served; its bytes have left the files unless somebody was reading them.
         """
+        return (await self._forget(target))[0]
+
+    async def _forget(self, target: Target) -> tuple[Removal, bool]:
         removal = await self._ingest.forget(target)
         await self._indexer.forget()
-        await self.commits.scrub()
-        return removal
-
-    async def _run_errands(self) -> None:
-        """What `observatory forget` asks for, also what the last server left undone."""
-        while True:
-            if (errand := errands.FORGET.take(self.data_dir)) is not None:
-                log.info("forget.started", kind=errand.wish.kind, id=errand.wish.id)
-                result = await self._answer(errand.wish)
-                errands.FORGET.finish(self.data_dir, errand, result)
-                log.info("forget.finished", **result)
-            await trio.sleep(ERRANDS_EVERY)
-
-    async def _answer(self, target: Target) -> dict[str, Any]:
-        try:
-            removal = await self._ingest.forget(target)
-            await self._indexer.forget()
-            scrubbed = await self.commits.scrub()
-        except StoreError as error:  # whoever asked is told; a store that is lost ends the other parts
-            return {"error": str(error)}
-        return {"records": removal.records, "events": len(removal.seqs), "scrubbed": scrubbed}
+        return removal, await self.commits.scrub()
 
     # -- stars, tags and notes -----------------------------------------------------------------------------------------
 
@@ -292,30 +290,6 @@ class FileMonitor:
         finally:
             self.commits.turn.give_back()
         return said
-
-    async def _run_annotations(self) -> None:
-        """What `observatory tag` asks for."""
-        while True:
-            if (errand := errands.ANNOTATE.take(self.data_dir)) is not None:
-                try:
-                    answer = (await self.annotate(errand.wish)).json()
-                except (StoreError, UsageError) as error:  # whoever asked is told
-                    answer = {"error": str(error)}
-                errands.ANNOTATE.finish(self.data_dir, errand, answer)
-            await trio.sleep(ERRANDS_EVERY)
-
-    # -- pruning -------------------------------------------------------------------------------------------------------
-
-    async def _run_prunes(self) -> None:
-        """What `observatory prune` asks for."""
-        while True:
-            if (errand := errands.PRUNE.take(self.data_dir)) is not None:
-                try:
-                    answer: dict[str, Any] = attrs.asdict(await self.commits.prune(errand.wish))
-                except StoreError as error:  # whoever asked is told; a store that is lost ends the other parts
-                    answer = {"error": str(error)}
-                errands.PRUNE.finish(self.data_dir, errand, answer)
-            await trio.sleep(ERRANDS_EVERY)
 
     # -- what the senders tell -----------------------------------------------------------------------------------------
 
@@ -342,7 +316,11 @@ class FileMonitor:
             "roots": list(self.roots),
             "data_dir": str(self.data_dir),
             "gauges": {**self._ingest.gauges(), **self._indexer.gauges(), **self._disk.gauges()},
-            "counters": {"bad_lines": self._ingest.bad_lines(), "attachments": dict(self._ingest.attachments.counts)},
+            "counters": {
+                "bad_lines": self._ingest.bad_lines(),
+                "attachments": dict(self._ingest.attachments.counts),
+                **{name: counts for part in self.others for name, counts in part.counters().items()},
+            },
             "watcher": attrs.asdict(self._watcher.statistics()),
             "components": self._components(),
             "import": attrs.asdict(self.import_progress()),
@@ -354,7 +332,8 @@ class FileMonitor:
         return SystemHealth(worst(part.status for part in parts), parts, rfc3339(now_ms()))
 
     def _components(self) -> list[dict[str, Any]]:
-        return [*self._ingest.components(), *self._indexer.components(), *self._disk.components()]
+        parts: tuple[Healthy, ...] = (self._ingest, self._indexer, self._disk, *self.others)
+        return [component for part in parts for component in part.components()]
 
 
 @contextmanager

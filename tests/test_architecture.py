@@ -26,7 +26,17 @@ LAW: dict[str, set[str]] = {
     "observatory.server": BASE,
     "observatory.ingest": BASE,
     "observatory.client": BASE,
-    "observatory.monitor": {*BASE, "observatory.storage", "observatory.ingest"},  # for embedding: knows no settings
+    "observatory.notify": BASE,
+    "observatory.commanded": {*BASE, "observatory.storage"},
+    # for embedding: knows no settings
+    "observatory.monitor": {*BASE, "observatory.storage", "observatory.ingest", "observatory.commanded"},
+    "observatory.notifying": {
+        *BASE,
+        "observatory.config",
+        "observatory.notify",
+        "observatory.pricing",
+        "observatory.storage",
+    },
     "observatory.demo": {"observatory.core"},  # what the demo writes; the server knows nothing of it
     "observatory.app": {
         *BASE,
@@ -38,12 +48,15 @@ LAW: dict[str, set[str]] = {
         "observatory.client",
         "observatory.sinks",
         "observatory.engines",
+        "observatory.notifying",
     },
     "observatory.doctor": {*BASE, "observatory.config", "observatory.storage"},  # beside app: it knows parts, runs none
     "observatory.export": {*BASE, "observatory.storage"},  # beside app, too
     "observatory.cli": {
         *BASE,
         "observatory.export",
+        "observatory.notify",
+        "observatory.notifying",
         "observatory.app",
         "observatory.doctor",
         "observatory.config",

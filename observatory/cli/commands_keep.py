@@ -45,3 +45,13 @@ def restore(file: Path, force: bool, data_dir: Path | None) -> None:
     from observatory.cli import backup as command
 
     command.restore(file, data_dir, force=force)
+
+
+@click.command()
+@click.argument("what", type=click.Choice(["test"]), metavar="test")
+@one_line_errors
+def notify(what: str) -> None:
+    """Send one test notice through every way that is configured, and tell how that went."""
+    from observatory.cli.notify import run
+
+    run()

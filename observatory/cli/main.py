@@ -9,7 +9,7 @@ import click
 from observatory import __version__
 from observatory.cli.command import EXIT_FAILURE, OneLineGroup, one_line_errors, which_server
 from observatory.cli.commands_find import export, resume, search, show, tag
-from observatory.cli.commands_keep import backup, prune, restore
+from observatory.cli.commands_keep import backup, notify, prune, restore
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,6 +81,7 @@ def import_(**flags: Any) -> None:  # noqa: ANN401 - the options above
               help="Only events of which this is true; * in VALUE stands for anything but /, ** for that too. All, if "
                    "repeated.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, as on the wire.")
+@click.option("--bell", is_flag=True, help="Ring when a session has finished, waits for you, or met an error.")
 @which_server
 @one_line_errors
 def tail(topics: tuple[str, ...], place: dict[str, Any], **options: Any) -> None:  # noqa: ANN401
@@ -96,7 +97,8 @@ def tail(topics: tuple[str, ...], place: dict[str, Any], **options: Any) -> None
     from observatory.core.where_text import where_of
 
     where = where_of(options["where"])  # a mistake in it is told whether a server runs or not
-    trio.run(run, Where(**place).server(), topics, options["count"], options["since"], options["as_json"], where)
+    trio.run(run, Where(**place).server(), topics, options["count"], options["since"], options["as_json"], where,
+             options["bell"])  # fmt: skip
 
 
 @main.command()
@@ -236,5 +238,5 @@ def trace(files: tuple[str, ...]) -> None:
     run(files)
 
 
-for _command in (search, show, resume, export, tag, prune, backup, restore):
+for _command in (search, show, resume, export, tag, prune, backup, restore, notify):
     main.add_command(_command)

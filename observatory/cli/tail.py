@@ -46,6 +46,42 @@ class JsonLines:
         return True
 
 
+@attrs.define
+class Ringing:
+    """Rings the terminal's bell for what is worth a notice, and prints all as before."""
+
+    _output: Output
+    _out: TextIO
+    _activities: dict[object, object] = attrs.field(factory=dict)
+
+    def learn(self, snapshot: Snapshot) -> None:
+        """Activities as they are: what is so already is no news."""
+        self._activities |= {row["id"]: row.get("activity") for row in snapshot.conversations}
+        self._output.learn(snapshot)
+
+    def print(self, event: Event) -> bool:
+        printed = self._output.print(event)
+        if self._is_news(event):
+            self._out.write("\a")
+            self._out.flush()
+        return printed
+
+    def _is_news(self, event: Event) -> bool:
+        data = event.data if isinstance(event.data, dict) else {}
+        if event.type == "message_added":
+            return bool((data.get("record") or {}).get("kind") == "error")
+        if event.type != "conversation_update" or "." in str(data.get("id")):
+            return False
+        if data.get("status") == "error":
+            return True
+        activity, before = data.get("activity"), self._activities.get(data.get("id"))
+        if activity is not None:
+            self._activities[data.get("id")] = activity
+        return activity in ("waiting", "idle") and activity != before
+
+    # A session that is idle for a moment between two turns rings too: a bell that waits would be one nobody trusts.
+
+
 async def tail(
     url: str | Server,
     topics: Sequence[str],
@@ -57,6 +93,7 @@ async def tail(
     token: str | None = None,
     where: Tree | None = None,
     open_stream: OpenStream | None = None,
+    bell: bool = False,
 ) -> None:
     """Print events until `n` were printed, or for ever; notices of interruptions go to stderr.
 
@@ -65,6 +102,8 @@ async def tail(
     Raises: Unreachable, Refused, Closed: there is no server, or it wants no such client.
     """
     output: Output = JsonLines(out) if as_json else Printer.to(out)
+    if bell:
+        output = Ringing(output, out)
     told = Notices.to(sys.stderr if notices is None else notices)
     snapshot = since is None and not as_json  # for the names of projects
     wanted = tuple(topics) or (DEFAULT_TOPICS if as_json else FOR_PEOPLE)
@@ -85,12 +124,13 @@ async def run(
     since_seq: int | None,
     as_json: bool,
     where: Tree | None = None,
+    bell: bool = False,
 ) -> None:
     """The command: to standard output, and since a seq of the log that the server has now. Raises as `tail`, and
     UsageError: a topic is the name of nothing."""
     topics = await topics_of(url, topics)
     since = None if since_seq is None else Position(await epoch_of(url), since_seq)
-    await tail(url, topics, n, since, as_json, sys.stdout, where=where)
+    await tail(url, topics, n, since, as_json, sys.stdout, where=where, bell=bell and sys.stdout.isatty())
 
 
 async def epoch_of(url: str | Server, open_stream: OpenStream | None = None) -> str:

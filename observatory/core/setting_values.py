@@ -50,6 +50,19 @@ def size_or_off(value: object) -> int | None:
     return None if value is None or str(value).lower() == "off" else _of_pruning(pruning.size, value)
 
 
+def amount(value: object) -> float | None:
+    """An amount of money; None for `off`."""
+    if value is None or str(value).lower() == "off":
+        return None
+    try:
+        found = float(str(value))
+    except ValueError:
+        raise ValueError("must be an amount in USD, or off") from None
+    if not 0 < found < 1e9:
+        raise ValueError("must be more than 0 USD")
+    return found
+
+
 def _of_pruning(read: Callable[[str], N], value: object) -> N:
     try:
         return read(str(value))

@@ -74,9 +74,9 @@ async def damage_found_while_running_is_told_and_ends_the_process_for_good(world
     await ops.sessions[0].over.wait()
     assert len(ops.sessions[0].seqs) == seqs <= count
     assert told_at_once(ops)[0]["service_status"] == "unavailable"
-    assert "is damaged: move it aside" in told_at_once(ops)[0]["components"][0]["details"]
+    assert "is damaged: stop the server and save" in told_at_once(ops)[0]["components"][0]["details"]
     last = world.server.stderr.splitlines()[-1]
-    assert f"{path} is damaged: move it aside" in last
+    assert f"{path} is damaged: stop the server and save" in last
     assert (await refused(world.root, world.data_dir)).code == 1
     world.restarts += 1
     world.begin_anew()
