@@ -148,11 +148,11 @@ def notices(page: Page, options: Options) -> list[str]:
     if page.lag:
         told.append(f"{number(page.lag, 'record')} {'is' if page.lag == 1 else 'are'} not in the index yet")
     if page.sort != options.sort and not options.exact:
-        told.append(f"{number(page.total, 'hit')}: too many to rank, so the newest come first; add a word")
+        told.append(f"{page.total - 1:,} hits and more: too many to rank, so the newest come first; add a word")
     if page.stopped:
         told.append(f"looked for long enough; go on with: --cursor {page.cursor}")
     elif page.cursor is not None:
-        many = f"{page.total:,} hits in all" if page.is_exact else "there may be more"
+        many = f"{page.total:,} hits in all" if page.is_exact else "there are more"
         told.append(f"{many}; the next page: --cursor {page.cursor}")
     if not page.hits and options.cursor is None and not page.stopped:
         told.append(f"nothing found; {_advice(options)}")

@@ -80,6 +80,8 @@ def parse(text: str) -> Wish:
         if not parts:
             continue
         term = Term(parts, star is not None or (word or "").endswith("*"))
+        if term.prefix and len(parts[-1]) == 1 and not is_run(parts[-1]):
+            raise UsageError(f"half of all words begin with '{parts[-1]}': write at least two letters before *")
         if minus:
             without.append(term)
         elif joins:

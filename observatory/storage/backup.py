@@ -75,11 +75,12 @@ def _make_new_epoch(new: Path) -> None:
         db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', '0')")
         db.execute("DELETE FROM events")
         db.execute("VACUUM")
+        db.execute("PRAGMA journal_mode=WAL")  # as whoever reads it expects
 
 
 def check(path: Path) -> None:
     """Raises StoreError: it is no archive, a newer one, or damaged."""
-    with explained(path), closing(connect(path, read_only=True)) as db:
+    with explained(path), closing(_at_rest(path)) as db:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if not version or not {"meta", "records", "sources"} <= tables:
@@ -90,6 +91,13 @@ def check(path: Path) -> None:
         (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
     if said != "ok":
         raise StoreError(f"{path} is damaged ({str(said)[:80]})", "use an older one, or observatory doctor --rebuild")
+
+
+def _at_rest(path: Path) -> sqlite3.Connection:
+    """A connection that leaves no file beside it, as nobody writes it."""
+    if path.with_name(f"{path.name}-wal").exists():
+        return connect(path, read_only=True)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
 
 
 def restore(file: Path, directory: Path, aside: str, *, force: bool) -> Path | None:

@@ -104,9 +104,8 @@ def _leave_out(db: sqlite3.Connection, source: int, conversation: str | None) ->
 
 
 def _rest(db: sqlite3.Connection) -> None:
-    """One file, with everything in it."""
+    """Everything in the one file, whose write-ahead file goes when this connection is closed."""
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    db.execute("PRAGMA journal_mode=DELETE")
 
 
 def _opened(path: Path) -> sqlite3.Connection:

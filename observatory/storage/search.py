@@ -25,7 +25,7 @@ from observatory.core.search_query import Wish, parse
 from observatory.core.search_snippet import snippet
 from observatory.core.search_text import ERROR, Passage, Role, passages_of
 from observatory.storage.bodies import Bodies, block_of
-from observatory.storage.opening import DATABASE, connect, explained
+from observatory.storage.opening import DATABASE, connect, explained, running
 from observatory.storage.reader import READ_PATIENCE_MS
 from observatory.storage.search_schema import VERSION
 from observatory.storage.search_steps import SEARCH, records_behind
@@ -91,7 +91,7 @@ class SearchReader:
         hits = tuple(filter(None, [self._hit(found, asked, wish.pattern) for found in rows]))
         done = place.skip + len(rows)
         cursor = attrs.evolve(place, skip=done).text if done < total else None
-        return Page(hits, total, True, records_behind(self._db), cursor, sort)
+        return Page(hits, total, total <= TOO_COMMON, records_behind(self._db), cursor, sort)
 
     def _scan(self, asked: Search, sought: Needle, place: Place) -> Page:
         """Look into each record that may hold the text, newest first, until there are enough or no time is left."""
@@ -184,8 +184,10 @@ class SearchReader:
         return [number for (number,) in rows]
 
     def _count(self, where: str, values: dict[str, Any]) -> int:
-        query = f"SELECT count(*) FROM words JOIN docs AS d ON d.id = words.rowid WHERE words MATCH :match AND {where}"
-        total: int = self._db.execute(f"{query} AND d.id <= :ceiling", values).fetchone()[0]
+        """How many there are, as far as it is worth counting."""
+        found = f"SELECT 1 FROM words JOIN docs AS d ON d.id = words.rowid WHERE words MATCH :match AND {where}"
+        query = f"SELECT count(*) FROM ({found} AND d.id <= :ceiling LIMIT {TOO_COMMON + 1})"
+        total: int = self._db.execute(query, values).fetchone()[0]
         return total
 
     def _rows(self, where: str, values: dict[str, Any], sort: Sort, place: Place, limit: int) -> list[_Found]:
@@ -246,6 +248,10 @@ def _instant(at: int) -> str | None:
     return moment.isoformat(timespec="milliseconds") + "Z"
 
 
+def _cure(directory: Path) -> str:
+    return NEW_INDEX if running(directory) is None else "the server makes it: try again in a few seconds"
+
+
 @contextmanager
 def searching(
     directory: Path,
@@ -257,14 +263,14 @@ def searching(
     if not archive.is_file():
         raise StoreError(f"there is no archive in {directory}", "start a server first, or name another with --data-dir")
     if not path.is_file():
-        raise StoreError("there is no search index yet", NEW_INDEX)
+        raise StoreError("there is no search index yet", _cure(directory))
     with explained(path):
         db = connect(path, read_only=True)
     with closing(db), explained(path):
         db.execute(f"PRAGMA busy_timeout={READ_PATIENCE_MS}")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version != VERSION:
-            raise StoreError("the search index is another version's, or is being made", NEW_INDEX)
+            raise StoreError("the search index is another version's, or is being made", _cure(directory))
         with explained(archive):
             db.execute("ATTACH ? AS archive", (f"{archive.absolute().as_uri()}?mode=ro",))
         yield SearchReader(db, path, wall_ms, leaving)

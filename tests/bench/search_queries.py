@@ -37,5 +37,5 @@ FILTERED: tuple[tuple[str, dict[str, Any]], ...] = (
 MIX = (*(Search(text) for text in (*WORDS, *PHRASES, *NAMES, *SEVERAL, *SCRIPTS)),
        *(Search(text, **filters) for text, filters in FILTERED))  # fmt: skip
 QUERIES = tuple((MIX * 2)[:100])
-COMMON = tuple(Search(text) for text in ("the", "to", "file", "a", "is", "in", "and", "of", "t*", "the file"))
+COMMON = tuple(Search(text) for text in ("the", "to", "file", "a", "is", "in", "and", "of", "th*", "the file"))
 EXACT = tuple(Search(text, exact=True) for text in ("numpy as np", "def test_", "zzz(((", "self._"))

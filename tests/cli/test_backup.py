@@ -38,6 +38,7 @@ def test_what_is_restored_is_what_was_there_in_a_new_epoch(home: Path) -> None:
     restored = ran(home, "restore", str(home / "copy.db"), data="other")
     assert restored.exit_code == 0, restored.output
     assert tables(home, "other") == before
+    assert ran(home, "search", "why", data="other").stdout != ""
     log = EventLog(home / "other", "boot")
     assert log.position.epoch != epoch[0][0]
     assert log.position.oldest == log.position.head + 1
