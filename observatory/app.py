@@ -156,7 +156,7 @@ async def notifying(config: Config, monitor: FileMonitor) -> AsyncIterator[None]
         return
     from observatory.notifying import running  # a client for HTTP takes a fifth of a second to load
 
-    async with running(config, monitor.events) as notifier:
+    async with running(config, monitor.events, monitor.report) as notifier:
         monitor.others.append(notifier)
         yield
 

@@ -22,7 +22,7 @@ from actors.watcher import FileWatcher
 from observatory import __version__
 from observatory.commanded import ERRANDS_EVERY, Answers
 from observatory.core.annotations import Annotation, Change
-from observatory.core.contracts import ComponentHealth, SystemHealth, worst
+from observatory.core.contracts import ComponentHealth, Status, SystemHealth, worst
 from observatory.core.errors import StoreError
 from observatory.core.events import text_frame
 from observatory.core.exclude import excluder
@@ -58,16 +58,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Healthy(Protocol):
-    """A part that has a health."""
-
-    def components(self) -> list[dict[str, Any]]:
-        """Once it was anything but well."""
-        ...
-
-
-class Part(Healthy, Protocol):
-    """A part that runs beside a monitor."""
+class Part(Protocol):
+    """A part that runs beside a monitor, and tells of itself in the status."""
 
     def counters(self) -> dict[str, Any]:
         """Totals since the start."""
@@ -176,8 +168,8 @@ class FileMonitor:
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
         if event_log.scrub_due:  # a process that was killed over forgetting may have left the words there
             drop(self.data_dir)
-        self._disk = Disk(self.data_dir, self._room, now_ms)
-        self._indexer = Indexer(self.data_dir, lambda: event_log.commits, now_ms)
+        self._disk = Disk(self.data_dir, self._room, self.report)
+        self._indexer = Indexer(self.data_dir, lambda: event_log.commits, self.report)
 
     def _wanted(self, path: str) -> bool:
         if not is_transcript(path) or self._excluded(path):
@@ -322,18 +314,19 @@ class FileMonitor:
                 **{name: counts for part in self.others for name, counts in part.counters().items()},
             },
             "watcher": attrs.asdict(self._watcher.statistics()),
-            "components": self._components(),
+            "components": self._ingest.components(),
             "import": attrs.asdict(self.import_progress()),
         }
 
     def health(self) -> SystemHealth:
         """The health of its parts; what was never anything but well is not listed."""
-        parts = tuple(ComponentHealth(**part) for part in self._components())
+        parts = tuple(ComponentHealth(**part) for part in self._ingest.components())
         return SystemHealth(worst(part.status for part in parts), parts, rfc3339(now_ms()))
 
-    def _components(self) -> list[dict[str, Any]]:
-        parts: tuple[Healthy, ...] = (self._ingest, self._indexer, self._disk, *self.others)
-        return [component for part in parts for component in part.components()]
+    async def report(self, component: str, status: Status, details: str | None) -> None:
+        """A part's health now; those who follow it are told when it has changed."""
+        self._ingest.health.set(component, status, details)
+        await self._ingest.send(())
 
 
 @contextmanager

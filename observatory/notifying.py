@@ -13,6 +13,7 @@ from httpx import AsyncClient, Limits
 from observatory import __version__, pricing
 from observatory.config import Config
 from observatory.core.calendar import Calendar
+from observatory.core.contracts import Report
 from observatory.core.errors import WorldError
 from observatory.core.notices import Notices, Spending
 from observatory.core.ports import EventSource
@@ -27,13 +28,13 @@ LIMITS = Limits(max_connections=8)
 
 
 @asynccontextmanager
-async def running(config: Config, events: EventSource) -> AsyncIterator[Notifier]:
+async def running(config: Config, events: EventSource, report: Report) -> AsyncIterator[Notifier]:
     """Notices go out while the block runs. Raises UsageError, WorldError."""
     async with AsyncClient(follow_redirects=False, limits=LIMITS) as client:
         ways = ways_of(config, client)
         spending = None if config.budget_usd is None else Spending(config.budget_usd)
         spent = None if spending is None else partial(trio.to_thread.run_sync, partial(spent_now, config))
-        notifier = Notifier(events, ways, Notices(frozenset(config.notify_kinds)), time.time, spending, spent)
+        notifier = Notifier(events, ways, Notices(frozenset(config.notify_kinds)), time.time, report, spending, spent)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(notifier.run)
             yield notifier

@@ -32,10 +32,22 @@ async def test_it_follows_its_roots_while_the_block_runs_and_tells_what_it_sees(
 
 async def test_a_sick_part_is_told_by_its_health(tmp_path: Path) -> None:
     async with embedded(tmp_path) as on:
-        on.monitor._ingest._health.set("store", "unavailable", "disk full")
+        on.monitor._ingest.health.set("store", "unavailable", "disk full")
         health = on.monitor.health()
         assert health.service_status == "unavailable"
         assert [(part.component_name, part.details) for part in health.components] == [("store", "disk full")]
+
+
+async def test_what_a_part_reports_is_told_to_those_who_follow_the_health(tmp_path: Path) -> None:
+    async with embedded(tmp_path) as on:
+        client = await on.client("system")
+        await on.monitor.report("search", "degraded", "no room")
+        told = await client.next()
+        assert told["data"]["service_status"] == "degraded"
+        assert told["data"]["components"][0]["component_name"] == "search"
+        await on.monitor.report("search", "ok", None)
+        told = await client.next()
+        assert told["data"]["service_status"] == "ok"
 
 
 async def test_the_status_that_clients_ask_for_is_that_of_all_parts(tmp_path: Path) -> None:

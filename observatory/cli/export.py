@@ -79,6 +79,7 @@ class Export:
     force: bool
     gaps: dict[str, list[Gap]] = attrs.field(factory=dict)  # by the source's path
     written: int = 0
+    left_out: int = 0  # sub-agents, whose lines are in files of their own
 
     def one(self, row: Conversation, out: str) -> None:
         """A conversation: to a file, into a directory, or to standard output."""
@@ -90,6 +91,8 @@ class Export:
             self._into(row, Path(out))
         else:
             self._write(Path(out), self._parts(row, self._main_file(row)))
+        if self.format == "jsonl" and self.agents and (out == STDOUT or not Path(out).is_dir()):
+            self.left_out = len(list(self._below(row.id)))
 
     def all(self, rows: Iterable[Conversation], directory: Path) -> None:
         """A project's conversations into a directory."""
@@ -156,6 +159,9 @@ class Export:
 
     def notices(self) -> Iterator[str]:
         """What is to be known of what was written."""
+        if self.left_out:
+            agents = number(self.left_out, "sub-agent")
+            yield f"without {agents}, whose lines are in files of their own: export into a directory with -o DIR/"
         if self.written:
             yield f"wrote {number(self.written, 'file')}"
         for path, gaps in self.gaps.items():

@@ -3,7 +3,7 @@
 Times may be given as datetimes (naive ones are UTC), ids as UUIDs, paths as Paths; `as_data` gives what JSON can hold.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -14,6 +14,7 @@ import attrs
 from attrs.validators import and_, ge, in_, instance_of, min_len, optional
 
 Status = Literal["ok", "degraded", "unavailable"]
+Report = Callable[[str, Status, str | None], Awaitable[None]]  # a part's name, how it is, and what is wrong with it
 STATUSES: tuple[Status, ...] = ("ok", "degraded", "unavailable")
 Id = str | UUID
 Time = str | datetime

@@ -78,9 +78,9 @@ class Ingest:
         self._router = router
         self._wall_ms = wall_ms
         self._hints, self._changes = trio.open_memory_channel[tuple[Hint, ...]](BATCHES_AHEAD)
-        self._health = Health(wall_ms)
+        self.health = Health(wall_ms)
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
-        self.outlet = Outlet(committer, router, self._health, wall_ms, patient)
+        self.outlet = Outlet(committer, router, self.health, wall_ms, patient)
         ledger, leaves = Ledger(archive), Leaves(archive)
         self._presence = Presence(ledger, wall_ms, completed_after_ms)
         self._books = Books(ledger, archive.machine_id, copies, leaves, random.getrandbits, self._presence)
@@ -166,7 +166,7 @@ class Ingest:
             self._leave_in_order()
 
     async def _wait_for_work(self) -> None:
-        if self._carried or self._agenda.hot or self._agenda.cold or self._health.news or self._bulk.ready:
+        if self._carried or self._agenda.hot or self._agenda.cold or self.health.news or self._bulk.ready:
             await trio.lowlevel.checkpoint()
             return
         self._idle = True
@@ -227,7 +227,7 @@ class Ingest:
 
     def components(self) -> list[dict[str, Any]]:
         """Health of the parts, as in system_status."""
-        return self._health.components()
+        return self.health.components()
 
     async def _catch_up(self) -> None:
         """A process that did not end in order leaves its books behind its journal."""
@@ -252,10 +252,10 @@ class Ingest:
                     self.importing.wait_for_end(change)
                 case WatchTrouble(component, detail):
                     log.warning("watcher.degraded", component=component, detail=detail)
-                    self._health.set(f"watcher:{component}", "degraded", detail)
+                    self.health.set(f"watcher:{component}", "degraded", detail)
                 case WatchHealthy(component):
                     log.info("watcher.healthy", component=component)
-                    self._health.set(f"watcher:{component}", "ok", None)
+                    self.health.set(f"watcher:{component}", "ok", None)
                 case _:
                     assert_never(change)
 
@@ -271,8 +271,8 @@ class Ingest:
             self._carried = None  # not before it is stored: the books must not tell of records that are not
             await self.outlet.publish(carried)
             carried = Carried(Batch())
-        self._health.set_files(self._reader.unreadable)  # at once: there may be no books to be closed for long
-        if carried.together or self._health.news or self._books_are_due() or self._books.overdue:
+        self.health.set_files(self._reader.unreadable)  # at once: there may be no books to be closed for long
+        if carried.together or self.health.news or self._books_are_due() or self._books.overdue:
             await self._close_books(carried)
             if carried.batch.rows:
                 self._bulk.rest(began)
@@ -393,8 +393,8 @@ class Ingest:
         history_done = not self._agenda.cold and not self._bulk.waiting
         if self._books.pending or self._books.overdue or (self._books.waiting and history_done):
             self._books.close(batch, rfc3339(self._wall_ms()), history_done)
-        if self._health.news:
-            batch.drafts.append(Draft("system_status", self._health.tell(), (topics.SYSTEM,)))
+        if self.health.news:
+            batch.drafts.append(Draft("system_status", self.health.tell(), (topics.SYSTEM,)))
         if batch.drafts or batch.records or batch.rows or batch.sources or batch.conversations or batch.leaves:
             carried.commit(await self.outlet.commit(batch))
             await self.outlet.publish(carried)

@@ -14,11 +14,10 @@ import orjson
 import structlog
 import trio
 
-from observatory.core.contracts import Status
+from observatory.core.contracts import Report
 from observatory.core.errors import StoreError
 from observatory.core.notices import Notice, Notices, Spending
 from observatory.core.ports import EventSource
-from observatory.core.replies import rfc3339
 from observatory.notify.ways import Failed, Way, deliver
 
 log = structlog.get_logger()
@@ -39,11 +38,11 @@ class _Lane:
     failed: int = 0
     dropped: int = 0
     trouble: str | None = None
-    since: str = ""
 
 
 class Notifier:
-    """`run` is the task. spent: what the period that runs has cost; None without a budget."""
+    """`run` is the task. report: has the health say how a way is. spent: what the period that runs has cost, with a
+    budget."""
 
     def __init__(
         self,
@@ -51,12 +50,14 @@ class Notifier:
         ways: Sequence[Way],
         notices: Notices,
         wall: Callable[[], float],
+        report: Report,
         spending: Spending | None = None,
         spent: Spent | None = None,
     ) -> None:
         self._events = events
         self._notices = notices
         self._wall = wall
+        self._report = report
         self._spending = spending
         self._spent = spent
         self._lanes = [_Lane(way, *trio.open_memory_channel[Notice](WAITING)) for way in ways]
@@ -87,17 +88,6 @@ class Notifier:
                 name: dict(zip(("sent", "failed", "dropped"), found, strict=True)) for name, found in counts.items()
             }
         }
-
-    def components(self) -> list[dict[str, Any]]:
-        """The health of each way, once it was anything but well."""
-        found = []
-        for lane in self._lanes:
-            if lane.since:
-                status: Status = "ok" if lane.trouble is None else "degraded"
-                name = f"notify:{lane.way.name}"
-                found.append({"component_name": name, "status": status, "details": lane.trouble,
-                              "last_checked": lane.since})  # fmt: skip
-        return found
 
     async def _follow(self) -> None:
         cursor = self._events.position.head
@@ -139,15 +129,15 @@ class Notifier:
             except Failed as failure:
                 lane.failed += 1
                 log.warning("notice.not_sent", way=lane.way.name, kind=notice.kind, reason=str(failure))
-                self._judge(lane, str(failure))
+                await self._judge(lane, str(failure))
             else:
                 lane.sent += 1
-                self._judge(lane, None)
+                await self._judge(lane, None)
 
-    def _judge(self, lane: _Lane, trouble: str | None) -> None:
-        if (trouble is None) != (lane.trouble is None):
-            lane.since = rfc3339(round(self._wall() * 1000))
-        lane.trouble = trouble
+    async def _judge(self, lane: _Lane, trouble: str | None) -> None:
+        before, lane.trouble = lane.trouble, trouble
+        if (trouble is None) != (before is None):
+            await self._report(f"notify:{lane.way.name}", "ok" if trouble is None else "degraded", trouble)
 
     async def _watch_spending(self, spent: Spent, spending: Spending) -> None:
         head = -math.inf

@@ -2,17 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import attrs
 import structlog
 import trio
 
-from observatory.core.contracts import Status
+from observatory.core.contracts import Report
 from observatory.core.finding import size
-from observatory.core.replies import rfc3339
 
 log = structlog.get_logger()
 LOOK_EVERY = 10.0
@@ -62,23 +59,22 @@ def trouble(found: Sizes, room: Room) -> str | None:
 
 @attrs.define
 class Disk:
-    """`run` is the task. tell: has the health say so, and those who follow it hear of it."""
+    """`run` is the task. report: has the health say so, and those who follow it hear of it."""
 
     directory: Path
     room: Room
-    wall_ms: Callable[[], int]
+    report: Report
     sizes: Sizes = Sizes()
     _trouble: str | None = None
-    _since: str = ""
 
     async def run(self) -> None:
         """Look, again and again, until cancelled."""
         while True:
             try:
                 self.sizes = await trio.to_thread.run_sync(sizes, self.directory)
-                self._judge(trouble(self.sizes, self.room))
+                await self._judge(trouble(self.sizes, self.room))
             except OSError as error:
-                self._judge(f"the data directory cannot be looked at ({error.strerror})")
+                await self._judge(f"the data directory cannot be looked at ({error.strerror})")
             await trio.sleep(LOOK_EVERY)
 
     def gauges(self) -> dict[str, int]:
@@ -91,19 +87,13 @@ class Disk:
             "disk_free_bytes": found.free,
         }
 
-    def components(self) -> list[dict[str, Any]]:
-        """Its health, once it was anything but well."""
-        if not self._since:
-            return []
-        status: Status = "ok" if self._trouble is None else "degraded"
-        return [{"component_name": "disk", "status": status, "details": self._trouble, "last_checked": self._since}]
-
-    def _judge(self, found: str | None) -> None:
-        """One line when it begins and one when it ends, although the figures change in between."""
-        if (found is None) != (self._trouble is None):
-            self._since = rfc3339(self.wall_ms())
-            if found is None:
-                log.info("disk.has_room")
-            else:
-                log.warning("disk.short", reason=found, hint="observatory prune; --record-retention; a larger disk")
-        self._trouble = found
+    async def _judge(self, found: str | None) -> None:
+        """Told when it begins and when it ends, although the figures change in between."""
+        before, self._trouble = self._trouble, found
+        if (found is None) == (before is None):
+            return
+        if found is None:
+            log.info("disk.has_room")
+        else:
+            log.warning("disk.short", reason=found, hint="observatory prune; --record-retention; a larger disk")
+        await self.report("disk", "ok" if found is None else "degraded", found)

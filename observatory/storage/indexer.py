@@ -10,15 +10,14 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 import structlog
 import trio
 
-from observatory.core.contracts import Status
+from observatory.core.contracts import Report
 from observatory.core.errors import StoreError
-from observatory.core.replies import rfc3339
 from observatory.storage import search_process
 from observatory.storage.search_index import WORTH_RECORDS, SearchIndex
 from observatory.storage.search_steps import SEARCH, drop
@@ -38,20 +37,19 @@ class State:
     documents: int = 0
     lag: int = 0
     bytes: int = 0
-    trouble: str | None = None
-    since: str = ""
 
 
 class Indexer:
     """`run` is the task; `forget` is called by others, and waits for it.
 
-    commits: how many there were, which tells that something may be new.
+    commits: how many there were, which tells that something may be new. report: has the health say how it is.
     """
 
-    def __init__(self, directory: Path, commits: Callable[[], int], wall_ms: Callable[[], int]) -> None:
+    def __init__(self, directory: Path, commits: Callable[[], int], report: Report) -> None:
         self._directory = directory
         self._commits = commits
-        self._wall_ms = wall_ms
+        self._report = report
+        self._trouble: str | None = None
         self._limiter = trio.CapacityLimiter(1)
         self._lock = trio.Lock()  # held by whoever has the index open
         self._working = trio.CancelScope()
@@ -68,9 +66,9 @@ class Indexer:
                         with trio.CancelScope() as self._working:
                             await self._bring_up_to_date()
                             self._seen, patience = now, PATIENCE[0]
-                            self._tell(None)
+                            await self._tell(None)
                 except StoreError as error:
-                    self._tell(str(error))
+                    await self._tell(str(error))
                     await trio.sleep(patience)
                     patience = min(2 * patience, PATIENCE[1])
             await trio.sleep(LOOK_EVERY)
@@ -91,22 +89,15 @@ class Indexer:
             "search_bytes": self.state.bytes,
         }
 
-    def components(self) -> list[dict[str, Any]]:
-        """Its health, once it was anything but well."""
-        if not self.state.since:
-            return []
-        status: Status = "ok" if self.state.trouble is None else "degraded"
-        return [{"component_name": "search", "status": status, "details": self.state.trouble,
-                 "last_checked": self.state.since}]  # fmt: skip
-
-    def _tell(self, trouble: str | None) -> None:
-        if trouble == self.state.trouble:
+    async def _tell(self, trouble: str | None) -> None:
+        if trouble == self._trouble:
             return
-        self.state = attrs.evolve(self.state, trouble=trouble, since=rfc3339(self._wall_ms()))
+        self._trouble = trouble
         if trouble is None:
             log.info("search.healthy")
         else:
             log.warning("search.degraded", reason=trouble)
+        await self._report("search", "ok" if trouble is None else "degraded", trouble)
 
     async def _bring_up_to_date(self) -> None:
         index = await self._in_thread(partial(SearchIndex, self._directory))

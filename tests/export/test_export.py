@@ -37,7 +37,8 @@ def test_lines_are_byte_for_byte_those_of_the_transcript(home: Path) -> None:
     done = exported(home, MAIN)
     assert done.exit_code == 0
     assert done.stdout_bytes == source(home).read_bytes()
-    assert done.stderr == ""
+    assert done.stderr.startswith("observatory: without 1 sub-agent, whose lines are in files of their own")
+    assert exported(home, MAIN, "--no-agents").stderr == ""
 
 
 def test_into_a_directory_they_lie_as_claude_code_has_them(home: Path, tmp_path: Path) -> None:

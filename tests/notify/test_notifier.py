@@ -23,6 +23,7 @@ from observatory.notify.notifier import Notifier
 from observatory.notify.ways import Desktop, Failed, Webhook, checked, deliver, signature, slack_shape
 from observatory.storage.log import EventLog
 from observatory.storage.reader import LogReader
+from tests.reports import Reports
 
 NOTICE = Notice("waiting", "waits for you: <Cart> & more", 1_795_381_200.0, "c1", "Cart", "p1")
 NOW = 1_795_381_200.0
@@ -203,7 +204,9 @@ async def following(
 ) -> AsyncIterator[tuple[EventLog, Notifier]]:
     log, clock = EventLog(directory, "boot"), trio.current_time()
     reader = LogReader(log)
-    made = Notifier(reader, ways, Notices(frozenset(KINDS)), lambda: trio.current_time() - clock, spending, spent)
+    made = Notifier(
+        reader, ways, Notices(frozenset(KINDS)), lambda: trio.current_time() - clock, Reports(), spending, spent
+    )
     try:
         with trio.fail_after(SECONDS):
             async with trio.open_nursery() as nursery:
@@ -218,6 +221,12 @@ async def following(
 
 def tell(log: EventLog, type_: str, **data: object) -> None:
     log.append(Batch(drafts=[Draft(type_, data, ("all_conversations", f"conversation:{data['id']}"))]), 1000)
+
+
+def heard(made: Notifier) -> list[dict[str, Any]]:
+    """What it has said of the health of its ways."""
+    assert isinstance(made._report, Reports)
+    return made._report.components()
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -236,7 +245,7 @@ async def test_what_is_committed_from_now_on_is_told(tmp_path: Path) -> None:
             await until(lambda: len(hook.got) == 2)
             assert orjson.loads(hook.got[0][1])["text"] == "met an error: Cart"
             await until(lambda: made.counters()["notices"].popitem()[1] == {"sent": 2, "failed": 0, "dropped": 0})
-            assert made.components() == []
+            assert heard(made) == []
 
 
 async def test_a_way_that_hangs_costs_only_its_own_notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,8 +260,8 @@ async def test_a_way_that_hangs_costs_only_its_own_notices(tmp_path: Path, monke
             counts = made.counters()["notices"]
             assert counts[good.name]["sent"] >= 7
             assert counts[bad.name]["dropped"] >= 5
-            await until(lambda: bool(made.components()))
-            (part,) = made.components()
+            await until(lambda: bool(heard(made)))
+            (part,) = heard(made)
             assert part["component_name"] == f"notify:{bad.name}"
             assert part["status"] == "degraded"
 

@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from observatory.storage import disk
 from observatory.storage.disk import Disk, Room, Sizes, sizes, trouble
+from tests.reports import Reports
 
 
 def test_every_file_counts_once(tmp_path: Path) -> None:
@@ -45,19 +46,19 @@ async def until(true: Callable[[], bool]) -> None:
 async def test_it_is_told_when_it_begins_and_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "LOOK_EVERY", 0.01)
     (tmp_path / "observatory.db").write_bytes(b"x" * 100)
-    made = Disk(tmp_path, Room(None, 50), lambda: 1_795_381_200_000)
+    made = Disk(tmp_path, Room(None, 50), reports := Reports())
     with capture_logs() as logged, trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(made.run)
-            await until(lambda: bool(made.components()))
-            (part,) = made.components()
+            await until(lambda: bool(reports.components()))
+            (part,) = reports.components()
             assert (part["component_name"], part["status"]) == ("disk", "degraded")
             assert made.gauges()["database_bytes"] == 100
             (tmp_path / "observatory.db").write_bytes(b"x" * 60)
             await trio.sleep(0.05)
             (tmp_path / "observatory.db").write_bytes(b"x")
-            await until(lambda: made.components()[0]["status"] == "ok")
+            await until(lambda: reports.components()[0]["status"] == "ok")
             shutil.rmtree(tmp_path)
-            await until(lambda: made.components()[0]["status"] != "ok")
+            await until(lambda: reports.components()[0]["status"] != "ok")
             nursery.cancel_scope.cancel()
     assert [line["event"] for line in logged] == ["disk.short", "disk.has_room", "disk.short"]

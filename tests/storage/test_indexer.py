@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -13,6 +14,7 @@ from observatory.storage import indexer, search_process
 from observatory.storage.indexer import Indexer
 from observatory.storage.log import EventLog
 from observatory.storage.search_steps import SEARCH
+from tests.reports import Reports
 from tests.storage.indexing import Shelf, said
 
 NOW = 1_795_381_200_000
@@ -31,12 +33,18 @@ async def running(directory: Path) -> AsyncIterator[tuple[Shelf, Indexer]]:
     try:
         with trio.fail_after(SECONDS):
             async with trio.open_nursery() as nursery:
-                made = Indexer(directory, lambda: log.commits, lambda: NOW)
+                made = Indexer(directory, lambda: log.commits, Reports())
                 nursery.start_soon(made.run)
                 yield Shelf(log), made
                 nursery.cancel_scope.cancel()
     finally:
         log.close()
+
+
+def heard(made: Indexer) -> list[dict[str, Any]]:
+    """What it has said of its health."""
+    assert isinstance(made._report, Reports)
+    return made._report.components()
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -71,7 +79,7 @@ async def test_what_is_committed_is_soon_in_the_index(tmp_path: Path) -> None:
         await until(lambda: made.gauges()["search_documents"] == 6)
         assert made.gauges()["search_lag_records"] == 0
         assert made.gauges()["search_bytes"] > 0
-        assert made.components() == []
+        assert heard(made) == []
 
 
 async def test_a_history_is_taken_in_by_a_process_and_the_rest_by_the_thread(
@@ -93,12 +101,12 @@ async def test_a_process_that_fails_is_told_and_tried_again(tmp_path: Path, monk
     monkeypatch.setattr(search_process, "command", lambda directory: failing or command(directory))
     async with running(tmp_path) as (shelf, made):
         shelf.write(1, *[said("word") for _ in range(20)])
-        await until(lambda: bool(made.components()))
-        (part,) = made.components()
+        await until(lambda: bool(heard(made)))
+        (part,) = heard(made)
         assert (part["component_name"], part["status"]) == ("search", "degraded")
         assert "ended early" in part["details"]
         failing.clear()
-        await until(lambda: made.components()[0]["status"] == "ok")
+        await until(lambda: heard(made)[0]["status"] == "ok")
         assert words(tmp_path) == 20
 
 
@@ -127,10 +135,10 @@ async def test_a_place_that_cannot_be_had_is_told_and_tried_again(tmp_path: Path
     (tmp_path / SEARCH).mkdir()
     async with running(tmp_path) as (shelf, made):
         shelf.write(1, said("word"))
-        await until(lambda: bool(made.components()))
-        assert SEARCH in made.components()[0]["details"]
+        await until(lambda: bool(heard(made)))
+        assert SEARCH in heard(made)[0]["details"]
         (tmp_path / SEARCH).rmdir()
-        await until(lambda: made.components()[0]["status"] == "ok")
+        await until(lambda: heard(made)[0]["status"] == "ok")
         assert words(tmp_path) == 1
 
 
