@@ -24,7 +24,7 @@ from observatory.storage.errands import IMPORT
 from observatory.storage.opening import DirectoryLock
 from observatory.telemetry.logs import LibraryLogs
 from tests.archives import prepare
-from tests.faults.children import MAIN, NOBODY, limited
+from tests.faults.children import MAIN, NOBODY, limited, unmeasured
 from tests.running import Server, serving
 
 DEADLINE_SECONDS = 60.0
@@ -97,11 +97,13 @@ def is_accounted_for(root: Path, data_dir: Path) -> bool:
 
 @contextmanager
 def started(root: Path, data_dir: Path, wrapper: tuple[str, ...] = ()) -> Iterator["subprocess.Popen[str]"]:
-    """The command as a process, whose output goes into a pipe; killed at the end."""
+    """The command as a process, whose output goes into a pipe; killed at the end. wrapper: sets a limit of files, under
+    which measurements could not be written."""
     places = ("--root", str(root), "--data-dir", str(data_dir))
     command = [*wrapper, sys.executable, "-c", MAIN, "import", *places]
+    env = unmeasured() if wrapper else None
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0, env=env
     ) as process:
         try:
             yield process
