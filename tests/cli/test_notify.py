@@ -4,6 +4,7 @@ import http.server
 import os
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -11,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from observatory.cli.main import main
+from observatory.config import load
+from observatory.notifying import spent_now
 from tests.cli.keeping import NEW, imported, write
 from tests.cli.test_tag import serving
 
@@ -89,3 +92,24 @@ def test_a_server_tells_of_an_error_and_of_a_budget(
                 break
             threading.Event().wait(0.05)
         assert orjson.loads(hook[1][0])["kind"] == "error"
+
+
+def test_what_was_spent_today_is_what_the_archive_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    today = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.{:03}Z")
+    path = write(tmp_path, "aaaaaaaa-1", 1, today)
+    message = {"id": "m9", "role": "assistant", "model": "claude-sonnet-4-5", "content": [],
+               "usage": {"input_tokens": 100_000, "output_tokens": 0}}  # fmt: skip
+    found = {
+        "type": "assistant",
+        "uuid": "a9",
+        "sessionId": "aaaaaaaa-1",
+        "timestamp": today.format(5),
+        "message": message,
+    }
+    with path.open("ab") as file:
+        file.write(orjson.dumps(found) + b"\n")
+    imported(tmp_path)
+    config = load({"data_dir": str(tmp_path / "data")}, {"OBSERVATORY_CONFIG": os.devnull, "HOME": str(tmp_path)})
+    period, spent = spent_now(config)
+    assert len(period) == 10
+    assert spent == pytest.approx(0.3)

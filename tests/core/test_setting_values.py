@@ -1,7 +1,7 @@
 import pytest
 
 from observatory.core.errors import UsageError
-from observatory.core.setting_values import age_or_off, retention_of, size_or_off
+from observatory.core.setting_values import age_or_off, amount, retention_of, size_or_off
 
 
 def test_bounds_of_events_are_told_apart_by_their_shape() -> None:
@@ -29,6 +29,7 @@ def test_what_bounds_nothing_is_refused(text: str, told: str) -> None:
 
 def test_off_is_none() -> None:
     assert age_or_off("off") is age_or_off(None) is size_or_off("OFF") is None
+    assert amount("off") is None
     assert age_or_off("180d") == 180 * 86_400
     assert size_or_off(5) == 5
     with pytest.raises(ValueError, match="is no age"):
