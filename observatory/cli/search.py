@@ -9,6 +9,7 @@ from typing import TextIO
 import attrs
 import click
 import orjson
+from rich.padding import Padding
 from rich.text import Text
 
 from observatory.cli.indexing import bring_up_to_date
@@ -25,6 +26,7 @@ from observatory.storage.reader import at_rest
 from observatory.storage.search import searching
 
 ALL = 10_000_000  # conversations looked through for a name
+INDENT = 4
 
 
 @attrs.frozen
@@ -110,10 +112,12 @@ def write(hits: Sequence[Hit], out: TextIO, width: int | None = None) -> None:
     """Each hit in two lines: where and who; what. `width` is for tests."""
     console = PlainConsole(out, width)
     for hit in hits:
-        console.print(
-            _where(hit), no_wrap=True, overflow="ellipsis", crop=console.is_terminal, soft_wrap=not console.is_terminal
-        )
-        console.print(Text("    ") + _what(hit), soft_wrap=not console.is_terminal)
+        if console.is_terminal:
+            console.print(_where(hit), no_wrap=True, overflow="ellipsis", crop=True)
+            console.print(Padding(_what(hit), (0, 0, 0, INDENT)))
+        else:
+            console.print(_where(hit), soft_wrap=True)
+            console.print(Text(" " * INDENT) + _what(hit), soft_wrap=True)
 
 
 def _where(hit: Hit) -> Text:

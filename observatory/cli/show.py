@@ -64,7 +64,7 @@ def _show(reader: ConversationReader, id: str, options: Options) -> None:
         for part in text:
             sys.stdout.write(part)
     else:
-        click.echo_via_pager(text, color=True)
+        click.echo_via_pager(text)  # it knows whether the pager takes colours
 
 
 def _has_colour() -> bool:

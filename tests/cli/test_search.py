@@ -1,6 +1,8 @@
 """`observatory search`, as a person and as a program sees it."""
 
+import io
 import os
+import re
 from pathlib import Path
 
 import orjson
@@ -8,6 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from observatory.cli.main import main
+from observatory.cli.search import write
+from observatory.core.search_page import Search
+from observatory.storage.search import searching
 from tests.ingest.stage import prompt, reply
 
 SECRET = "\x1b]0;owned\x07"
@@ -42,6 +47,7 @@ def test_a_hit_is_two_lines(home: Path) -> None:
     first, second = done.stdout.splitlines()
     assert "w/aaaaaaaa-1"[:10] in first
     assert "  user  1-0-0  " in first or "  user  2-0-0  " in first
+    assert first.endswith("  why is the cart total wrong 0")  # its title, whole in a pipe
     assert second == "    why is the cart total wrong 0"
     assert done.stderr == ""
 
@@ -122,3 +128,16 @@ def test_without_an_archive_it_says_what_to_do(tmp_path: Path) -> None:
 def test_an_index_that_lacks_something_is_brought_up_to_date_first(home: Path) -> None:
     (home / "data/search.db").unlink()
     assert len(searched(home, "the").stdout.splitlines()) == 6
+
+
+def test_on_a_terminal_a_hit_fits_its_width(home: Path) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    with searching(home / "data") as reader:
+        page = reader.search(Search("cart"))
+    write(page.hits, out := Terminal(), 40)
+    lines = out.getvalue().splitlines()
+    assert all(len(re.sub("\x1b\\[[0-9;]*m", "", line)) <= 40 for line in lines)
+    assert "…" in lines[0]

@@ -1,8 +1,11 @@
 """`observatory show` and `observatory resume`, as a person sees them."""
 
+import os
 import shlex
 import shutil
 import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -102,3 +105,25 @@ def test_the_line_is_safe_whatever_the_directory_is_called(cwd: str, tmp_path: P
     done = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.splitlines() == [cwd, "$(id)"]
     assert shlex.split(line(cwd, "s"))[2] == cwd
+
+
+@pytest.mark.parametrize(("pager", "colour"), [("cat", False), ("less -R -E -X", True)])
+def test_on_a_terminal_it_goes_through_the_pager(home: Path, pager: str, colour: bool) -> None:
+    if shutil.which(pager.split()[0]) is None and os.environ.get("CI") != "true":
+        pytest.skip(f"{pager.split()[0]} is not installed")
+    master, slave = os.openpty()
+    words = ["show", MAIN, "--data-dir", str(home / "data")]
+    command = [sys.executable, "-c", "from observatory.cli.main import main; main()", *words]
+    environ = {**os.environ, "PAGER": pager, "TERM": "xterm", "COLUMNS": "80"}
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environ) as process:
+        os.close(slave)
+        seen = b""
+        with suppress(OSError):  # the terminal's end
+            while data := os.read(master, 65536):
+                seen += data
+                if b"(END)" in seen or data.endswith(b":\x1b[K"):
+                    os.write(master, b"q")
+        process.wait(20)
+    os.close(master)
+    assert b"why is the total" in seen
+    assert (b"\x1b[1;36m" in seen) == colour
