@@ -13,12 +13,13 @@ from tests.ingest.stage import AFTER, BEFORE, Stage, line, of, prompt, reply, te
 from tests.storage.packing import everything
 
 SECRET = "the-secret-that-has-to-go"
+PATIENCE_MS = 5000  # for a thread that looks for spilled outputs, or for the leaves of summaries
 
 
 async def forget(stage: Stage, key: str) -> Removal:
     """Forget a conversation in the running ingest, and rid the files of it."""
     removal = await stage.ingest.forget(Target("conversation", key))
-    assert stage.archive.scrub()
+    assert stage.archive.scrub(PATIENCE_MS)
     return removal
 
 
