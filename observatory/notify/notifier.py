@@ -117,10 +117,11 @@ class Notifier:
         if not payload:  # forgotten
             return
         found = orjson.loads(payload)
-        if found["type"] == "conversation_forgotten":
-            self._notices.forget(found["data"]["id"])
+        data = found["data"]
+        if found["type"] == "conversation_forgotten" and isinstance(data, dict):
+            self._notices.forget(str(data.get("id")))
         else:
-            self._notices.take(found["type"], found["data"], self._wall())
+            self._notices.take(found["type"], data, self._wall())
 
     async def _drain(self, lane: _Lane) -> None:
         async for notice in lane.receive:
@@ -130,6 +131,10 @@ class Notifier:
                 lane.failed += 1
                 log.warning("notice.not_sent", way=lane.way.name, kind=notice.kind, reason=str(failure))
                 await self._judge(lane, str(failure))
+            except Exception as error:  # a defect of ours costs this notice
+                lane.failed += 1
+                log.exception("notice.failed", way=lane.way.name)
+                await self._judge(lane, type(error).__name__)
             else:
                 lane.sent += 1
                 await self._judge(lane, None)

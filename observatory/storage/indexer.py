@@ -7,7 +7,7 @@ wants. Whatever goes wrong with the index stays here: it is told in the health, 
 import math
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -67,8 +67,10 @@ class Indexer:
                             await self._bring_up_to_date()
                             self._seen, patience = now, PATIENCE[0]
                             await self._tell(None)
-                except StoreError as error:
-                    await self._tell(str(error))
+                except Exception as error:  # whatever it is, the log and its clients go on; it is tried again
+                    if not isinstance(error, StoreError | OSError):
+                        log.exception("search.failed")
+                    await self._tell(str(error) or type(error).__name__)
                     await trio.sleep(patience)
                     patience = min(2 * patience, PATIENCE[1])
             await trio.sleep(LOOK_EVERY)
@@ -113,8 +115,10 @@ class Indexer:
                 await trio.sleep(PAUSE)
 
     def _look(self, documents: int, lag: int) -> None:
-        files = self._directory.glob(f"{SEARCH}*")
-        size = sum(path.stat().st_size for path in files if path.exists())
+        size = 0
+        for path in self._directory.glob(f"{SEARCH}*"):
+            with suppress(FileNotFoundError):  # a write-ahead file that has just gone
+                size += path.stat().st_size
         self.state = attrs.evolve(self.state, documents=documents, lag=lag, bytes=size)
 
     async def _run_process(self) -> None:

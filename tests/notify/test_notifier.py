@@ -288,7 +288,28 @@ async def test_what_is_forgotten_or_trimmed_meanwhile_is_passed_over(tmp_path: P
         tell(log, "conversation_update", id="c1", activity="working")
         tell(log, "conversation_update", id="c1", activity="idle")
         tell(log, "conversation_forgotten", id="c1")
+        somebody = orjson.Fragment(orjson.dumps("a broadcast of theirs"))
+        log.append(Batch(drafts=[Draft("conversation_forgotten", somebody, ("all_conversations",))]), 1000)
         log._db.execute("UPDATE events SET payload = x'' WHERE seq = 1")
         tell(log, "conversation_update", id="c2", status="error")
         await until(lambda: len(hook.got) == 1)
         assert orjson.loads(hook.got[0][1])["conversation_id"] == "c2"
+
+
+async def test_a_defect_of_a_way_costs_one_notice(tmp_path: Path) -> None:
+    class Broken:
+        name = "broken"
+
+        async def send(self, notice: Notice, delivery: str) -> None:
+            raise ZeroDivisionError
+
+    async with (
+        hooked(200) as hook,
+        httpx.AsyncClient() as client,
+        following(tmp_path, Broken(), webhook(client, hook.url)) as (log, made),
+    ):
+        for number in range(2):
+            tell(log, "conversation_update", id=f"c{number}", status="error")
+            await until(lambda number=number: len(hook.got) > number)  # type: ignore[misc]
+        await until(lambda: made.counters()["notices"]["broken"]["failed"] == 2)
+        assert heard(made)[0]["details"] == "ZeroDivisionError"

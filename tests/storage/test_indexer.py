@@ -13,6 +13,7 @@ from observatory.core.forgetting import Target
 from observatory.storage import indexer, search_process
 from observatory.storage.indexer import Indexer
 from observatory.storage.log import EventLog
+from observatory.storage.search_index import SearchIndex
 from observatory.storage.search_steps import SEARCH
 from tests.reports import Reports
 from tests.storage.indexing import Shelf, said
@@ -147,3 +148,18 @@ async def test_a_damaged_index_is_made_anew(tmp_path: Path) -> None:
     async with running(tmp_path) as (shelf, _):
         shelf.write(1, said("word"))
         await until(lambda: words(tmp_path) == 1)
+
+
+async def test_a_defect_is_told_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = [ZeroDivisionError()]
+
+    def made_index(directory: Path) -> SearchIndex:
+        if broken:
+            raise broken.pop()
+        return SearchIndex(directory)
+
+    monkeypatch.setattr(indexer, "SearchIndex", made_index)
+    async with running(tmp_path) as (shelf, made):
+        shelf.write(1, said("word"))
+        await until(lambda: words(tmp_path) == 1)
+        await until(lambda: heard(made)[0]["status"] == "ok")
