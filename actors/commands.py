@@ -78,9 +78,9 @@ class Unsubscribe:
 
 @attrs.frozen(eq=False)
 class At:
-    """Call a function between two messages."""
+    """Call a function between two messages; without a client it learns of the head only."""
 
-    client: Client
+    client: Client | None
     call: Callable[[Place], None]
 
 

@@ -75,6 +75,7 @@ class Router(Generic[T]):
         self._live: set[Client] = set()
         self._recent: deque[Routed[T]] = deque()
         self._recent_bytes = 0
+        self._moved = trio.Event()  # set when the head moves
         self._idle = False  # `run` waits and nothing is queued
         self._ended = False  # or it has failed, perhaps between two clients: nothing is published any more
 
@@ -166,6 +167,17 @@ class Router(Generic[T]):
         """The last position routed."""
         return self._head
 
+    async def wait_beyond(self, position: int) -> None:
+        """Until something behind `position` was routed; for readers of the log that are no clients."""
+        while self._head <= position:
+            await self._moved.wait()
+
+    async def wait_turn(self) -> None:
+        """Until the Router comes to a command that is given now."""
+        turn = trio.Event()
+        await self.post(At(None, lambda place: turn.set()))
+        await turn.wait()
+
     def reaches(self, client: Client, topics: tuple[T, ...], judge: Callable[[Accepts], bool] | None = None) -> bool:
         """Whether a message with these topics comes to a client now: at once if it is live, later if it is behind.
 
@@ -187,7 +199,9 @@ class Router(Generic[T]):
 
     # -- subscriptions -------------------------------------------------------------------------------------------------
 
-    def _place(self, client: Client) -> Place:
+    def _place(self, client: Client | None) -> Place:
+        if client is None:
+            return Place(self._head, None)
         return Place(self._head, self._head if client in self._live else client.cursor)
 
     def _subscribe(self, command: Subscribe[T]) -> None:
@@ -326,6 +340,9 @@ class Router(Generic[T]):
             self._leave(client)
             client.fall_behind(self._head)
         self._head = command.messages[-1].position
+        if self._moved.statistics().tasks_waiting:
+            self._moved.set()
+            self._moved = trio.Event()
         self._remember(command.messages)
         command.done.set()
         if reached:

@@ -16,18 +16,20 @@ import attrs
 import structlog
 import trio
 
-from actors.commands import Publish, Routed
+from actors.commands import Publish
 from actors.router import Router
 from actors.watcher import FileWatcher
 from observatory import __version__
 from observatory.commanded import ERRANDS_EVERY, Answers
 from observatory.core.annotations import Annotation, Change
+from observatory.core.batch import Batch
 from observatory.core.contracts import ComponentHealth, Status, SystemHealth, worst
 from observatory.core.errors import StoreError
-from observatory.core.events import text_frame
+from observatory.core.events import Event
 from observatory.core.exclude import excluder
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
+from observatory.core.hook_events import Hook
 from observatory.core.identity import is_text, is_transcript
 from observatory.core.progress import Imported, Progress
 from observatory.core.redact import redact as redacted
@@ -38,6 +40,8 @@ from observatory.ingest.bulk import Workers
 from observatory.ingest.carried import Journey
 from observatory.ingest.importing import Listed, WhenImported
 from observatory.ingest.sessions import Registry, folders_of, follow
+from observatory.probe import Probe, Probed
+from observatory.publishing import Publishing
 from observatory.storage import errands
 from observatory.storage.committer import Committer
 from observatory.storage.disk import Disk, Room
@@ -168,6 +172,9 @@ class FileMonitor:
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
         if event_log.scrub_due:  # a process that was killed over forgetting may have left the words there
             drop(self.data_dir)
+        self._publishing = Publishing(self.commits, self.router)
+        hops = {"ingest": self._reach_ingest, "log": self._reach_log, "router": self._reach_router}
+        self._probe = Probe(hops)
         self._disk = Disk(self.data_dir, self._room, self.report)
         self._indexer = Indexer(self.data_dir, lambda: event_log.commits, self.report)
 
@@ -194,6 +201,7 @@ class FileMonitor:
                 nursery.start_soon(Answers(self._forget, self.annotate, self.commits.prune).run, self.data_dir)
                 nursery.start_soon(self._run_imports)
                 nursery.start_soon(self._disk.run)
+                nursery.start_soon(self._probe.run)
                 if self._once:
                     await self._list(self.roots)
                 else:
@@ -271,17 +279,12 @@ class FileMonitor:
 
     async def annotate(self, change: Change) -> Annotation:
         """Say something of a conversation; its followers are told. Raises UsageError, StoreError."""
-        await self.commits.turn.take()
-        try:
-            # What is committed has to reach the Router, or clients would miss it: no cancellation in between.
-            with trio.CancelScope(shield=True):
-                said, events = await self.commits.annotate(change)
-                routed = tuple(Routed(event.seq, event.topics, text_frame(event.payload)) for event in events)
-                if routed:
-                    await self.router.post(Publish(routed))
-        finally:
-            self.commits.turn.give_back()
-        return said
+        return await self._publishing.carry_out(lambda: self.commits.annotate(change))
+
+    async def hook(self, hook: Hook) -> int:
+        """Keep what a hook tells, and tell the followers of its conversation; returns its number. One that came before
+        under its key is neither kept nor told again. Raises StoreError."""
+        return await self._publishing.carry_out(lambda: self.commits.hook(hook))
 
     # -- what the senders tell -----------------------------------------------------------------------------------------
 
@@ -322,6 +325,25 @@ class FileMonitor:
         """The health of its parts; what was never anything but well is not listed."""
         parts = tuple(ComponentHealth(**part) for part in self._ingest.components())
         return SystemHealth(worst(part.status for part in parts), parts, rfc3339(now_ms()))
+
+    async def probe(self, patience: float = 2.0) -> Probed:
+        """Take the way of a record through the parts, as it is now: what hangs is named within `patience` seconds."""
+        return await self._probe.ask(patience)
+
+    async def _reach_ingest(self) -> None:
+        asked = WhenImported(trio.Event(), at_once=True)
+        await self._ingest.send((asked,))
+        await asked.done.wait()
+
+    async def _reach_log(self) -> None:
+        async def commit_nothing() -> tuple[None, tuple[Event, ...]]:
+            return None, await self.commits.append(Batch())
+
+        await self._publishing.carry_out(commit_nothing)
+        await self.events.read(self.events.position.head, self.events.position.head)
+
+    async def _reach_router(self) -> None:
+        await self.router.wait_turn()
 
     async def report(self, component: str, status: Status, details: str | None) -> None:
         """A part's health now; those who follow it are told when it has changed."""

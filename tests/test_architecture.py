@@ -27,9 +27,21 @@ LAW: dict[str, set[str]] = {
     "observatory.ingest": BASE,
     "observatory.client": BASE,
     "observatory.notify": BASE,
+    "observatory.publishing": BASE,
+    "observatory.probe": BASE,
     "observatory.commanded": {*BASE, "observatory.storage"},
     # for embedding: knows no settings
-    "observatory.monitor": {*BASE, "observatory.storage", "observatory.ingest", "observatory.commanded"},
+    "observatory.monitor": {
+        *BASE,
+        "observatory.storage",
+        "observatory.ingest",
+        "observatory.commanded",
+        "observatory.probe",
+        "observatory.publishing",
+    },
+    # what the HTTP API serves: it asks the archive itself, and the rest of the server by what it is given
+    "observatory.api": {*BASE, "observatory.storage", "observatory.export", "observatory.reporting"},
+    "observatory.reporting": {*BASE, "observatory.storage", "observatory.pricing"},
     "observatory.notifying": {
         *BASE,
         "observatory.config",
@@ -49,11 +61,13 @@ LAW: dict[str, set[str]] = {
         "observatory.sinks",
         "observatory.engines",
         "observatory.notifying",
+        "observatory.api",
     },
     "observatory.doctor": {*BASE, "observatory.config", "observatory.storage"},  # beside app: it knows parts, runs none
     "observatory.export": {*BASE, "observatory.storage"},  # beside app, too
     "observatory.cli": {
         *BASE,
+        "observatory.reporting",
         "observatory.export",
         "observatory.notify",
         "observatory.notifying",

@@ -186,6 +186,20 @@ class AttachmentPart:
     last: bool
 
 
+@attrs.frozen
+class HookRow:
+    """What a hook told; see hook_events in storage/schema.sql."""
+
+    id: int
+    key: str | None
+    at_ms: int
+    conversation_id: str
+    session_id: str
+    project_id: str | None
+    name: str
+    body: bytes
+
+
 @attrs.define
 class Batch:
     """One transaction. Rows with the same key as a stored one replace it, but records, which stay."""
@@ -209,6 +223,7 @@ class Batch:
     copies: dict[int, int] = attrs.field(factory=dict)  # copy key → key of the record that counts as the original
     originals: dict[int, int] = attrs.field(factory=dict)  # the same, where another record counted as the original
     annotations: list[Annotation] = attrs.field(factory=list)
+    hooks: list[HookRow] = attrs.field(factory=list)
     attachments: list[AttachmentRow] = attrs.field(factory=list)
     attachment_parts: list[AttachmentPart] = attrs.field(factory=list)
     swept: list[int] = attrs.field(factory=list)  # ids of sources whose session's spilled outputs were looked for

@@ -37,7 +37,8 @@ class Head:
 class Policy:
     """Who may connect. hosts: names allowed in Host, without port; origins: allowed although they differ from Host.
 
-    proxies: whose X-Forwarded-For counts. An address may make `handshakes_per_s`, and `handshake_burst` at once.
+    proxies: whose X-Forwarded-For counts. base: the path under which a proxy shows this server, "" or /some/path.
+    An address may make `handshakes_per_s`, and `handshake_burst` at once.
     """
 
     hosts: frozenset[str] = LOOPBACK_NAMES
@@ -45,6 +46,7 @@ class Policy:
     proxies: Proxies = NO_PROXIES
     handshakes_per_s: float = 20.0
     handshake_burst: float = 100.0
+    base: str = ""
 
 
 @attrs.frozen
@@ -95,19 +97,19 @@ def check(head: Head, policy: Policy, visitor: Visitor = ANYONE) -> Accepted | R
     """The first failing check answers."""
     path, _, query_string = head.target.partition("?")
     if path.startswith(LOGIN) and visitor.token is not None and head.method == "GET":
-        refusal = _check_host(head, policy, visitor) or _check_origin(head, policy) or _check_rate(visitor)
+        refusal = check_host(head, policy, visitor) or check_origin(head, policy) or check_rate(visitor)
         return refusal or Login(path.removeprefix(LOGIN))
-    if path not in ENDPOINTS or (path == "/" and not _is_upgrade(head)):
+    if path not in ENDPOINTS or (path == "/" and not is_upgrade(head)):
         return Refused(404, "NOT_FOUND", "the WebSocket endpoint is /ws")
     query = parse_qsl(query_string, keep_blank_values=True)
     refusal = (
         _check_upgrade(head)
         or _check_query(query)
-        or _check_host(head, policy, visitor)
-        or _check_origin(head, policy)
-        or _check_owner(visitor)
+        or check_host(head, policy, visitor)
+        or check_origin(head, policy)
+        or check_owner(visitor)
         or _check_credentials(head, visitor)
-        or _check_rate(visitor)
+        or check_rate(visitor)
     )
     if refusal is not None:
         return refusal
@@ -119,7 +121,8 @@ def _is_legacy(head: Head) -> bool:
     return "sec-websocket-protocol" not in head.headers
 
 
-def _is_upgrade(head: Head) -> bool:
+def is_upgrade(head: Head) -> bool:
+    """Whether a request asks for a WebSocket."""
     return "websocket" in _tokens(head.headers.get("upgrade", ""))
 
 
@@ -132,7 +135,7 @@ def _check_upgrade(head: Head) -> Refused | None:
     good = (
         head.method == "GET"
         and head.version == "1.1"
-        and _is_upgrade(head)
+        and is_upgrade(head)
         and "upgrade" in _tokens(head.headers.get("connection", ""))
         and head.headers.get("sec-websocket-version") == "13"
         and _KEY.fullmatch(head.headers.get("sec-websocket-key", "")) is not None
@@ -158,7 +161,8 @@ def _check_query(query: Iterable[tuple[str, str]]) -> Refused | None:
     return None
 
 
-def _check_host(head: Head, policy: Policy, visitor: Visitor) -> Refused | None:
+def check_host(head: Head, policy: Policy, visitor: Visitor) -> Refused | None:
+    """DNS rebinding: the name must be one of ours."""
     name = _host_name(head.headers.get("host", ""))
     if name in policy.hosts or (name and name == visitor.local):  # an address is no name that could be rebound
         return None
@@ -171,7 +175,8 @@ def _host_name(host: str) -> str:
     return "" if found is None else found[1].lower()
 
 
-def _check_origin(head: Head, policy: Policy) -> Refused | None:
+def check_origin(head: Head, policy: Policy) -> Refused | None:
+    """Pages of other sites."""
     origin = head.headers.get("origin")
     if origin is None or origin.lower() in policy.origins:
         return None
@@ -190,7 +195,8 @@ def _is_here(origin: str, host: str) -> bool:
     return url.netloc.lower() in {host, f"{host}:{port}", host.removesuffix(f":{port}")}
 
 
-def _check_owner(visitor: Visitor) -> Refused | None:
+def check_owner(visitor: Visitor) -> Refused | None:
+    """Other users of this machine."""
     if visitor.ours:
         return None
     return Refused(403, "NOT_YOUR_SERVER", "this server belongs to another user of this machine; --auth token lets in"
@@ -208,7 +214,8 @@ def _check_credentials(head: Head, visitor: Visitor) -> Refused | None:
     return Refused(401, "UNAUTHORIZED", f"{what}; see observatory token --help", (("WWW-Authenticate", "Bearer"),))
 
 
-def _check_rate(visitor: Visitor) -> Refused | None:
+def check_rate(visitor: Visitor) -> Refused | None:
+    """Who knocks too often."""
     if visitor.retry_after is None:
         return None
     wait = (("Retry-After", str(visitor.retry_after)),)

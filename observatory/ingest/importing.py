@@ -28,9 +28,13 @@ class RootListed:
 
 @attrs.frozen(eq=False)
 class WhenImported:
-    """Set `done` when everything that was told before is read, and no history waits."""
+    """Set `done` when everything that was told before is read, and no history waits.
+
+    at_once: when the ingest comes to it, whatever waits; that it does is what a probe wants to know.
+    """
 
     done: trio.Event
+    at_once: bool = False
 
 
 class Inbox(Protocol):
@@ -113,7 +117,10 @@ class Importing:
 
     def wait_for_end(self, asked: WhenImported) -> None:
         """Somebody wants to know."""
-        self._waiting.append(asked.done)
+        if asked.at_once:
+            asked.done.set()
+        else:
+            self._waiting.append(asked.done)
 
     def tell(self, *, quiet: bool) -> None:
         """After each turn. quiet: nothing is left to be read or written."""

@@ -8,8 +8,9 @@ import attrs
 import structlog
 import trio
 
-from observatory.core.credentials import COOKIE
+from observatory.core.credentials import COOKIE, is_good
 from observatory.core.handshake import Accepted, Head, Login, Policy, Refused, Visitor, check
+from observatory.core.http_request import check_request
 from observatory.core.login import Links, set_cookie
 from observatory.core.visitors import KnockRates, address_of
 from observatory.server import peer
@@ -56,10 +57,15 @@ class Gate:
             log.warning("server.peers_unchecked", reason=reason, hint=PEERS_HINT)
 
     def judge(self, socket: trio.socket.SocketType, head: Head) -> Accepted | Refused | Welcome:
-        """What becomes of a request. Raises OSError when the peer is gone already."""
+        """What becomes of an upgrade. Raises OSError when the peer is gone already."""
         theirs, ours = socket.getpeername()[:2], socket.getsockname()[:2]
         verdict = check(head, self.policy, self._visitor(theirs, ours, head))
-        return self._log_in(verdict, theirs, head) if isinstance(verdict, Login) else verdict
+        return self.log_in(verdict.code, theirs, head) if isinstance(verdict, Login) else verdict
+
+    def caller(self, socket: trio.socket.SocketType, head: Head) -> "Caller":
+        """Who makes the requests of a connection that begins with this head. Raises OSError as `judge`."""
+        theirs, ours = socket.getpeername()[:2], socket.getsockname()[:2]
+        return Caller(self, theirs, self._visitor(theirs, ours, head))
 
     def _visitor(self, theirs: peer.Address, ours: peer.Address, head: Head) -> Visitor:
         address = self.policy.proxies.client(theirs[0], head.headers.get("x-forwarded-for"))
@@ -89,11 +95,35 @@ class Gate:
             self.on_rotation()
         return token
 
-    def _log_in(self, login: Login, theirs: peer.Address, head: Head) -> Welcome | Refused:
+    def log_in(self, code: str, theirs: peer.Address, head: Head) -> Welcome | Refused:
+        """Give a cookie for the code of a one-time link."""
         token = self.current()
-        if token is None or not self._links.redeem(login.code, token, time.time()):
+        if token is None or not self._links.redeem(code, token, time.time()):
             return Refused(403, "LINK_NOT_VALID", "a link works once, and for 60 seconds; make another with"
                            " observatory token --link")  # fmt: skip
+        return Welcome(set_cookie(COOKIE, token, self._is_secure(theirs, head)))
+
+    def cookie_for(self, token: str, theirs: peer.Address, head: Head) -> str | None:
+        """The value of Set-Cookie for whoever shows the token; None for another one, and where none is asked for."""
+        known = self.current()
+        if known is None or not is_good(token.encode(errors="replace"), known):
+            return None
+        return set_cookie(COOKIE, known, self._is_secure(theirs, head))
+
+    def _is_secure(self, theirs: peer.Address, head: Head) -> bool:
         proxied = address_of(theirs[0]) in self.policy.proxies
-        secure = self.tls or (proxied and head.headers.get("x-forwarded-proto", "").lower() == "https")
-        return Welcome(set_cookie(COOKIE, token, secure))
+        return self.tls or (proxied and head.headers.get("x-forwarded-proto", "").lower() == "https")
+
+
+@attrs.frozen(eq=False)
+class Caller:
+    """The other end of one HTTP connection, asked about once; each of its requests is judged by itself."""
+
+    gate: Gate
+    theirs: peer.Address
+    visitor: Visitor
+
+    def judge(self, head: Head, *, open_to_all: bool) -> Refused | None:
+        """Why a request is refused. open_to_all: it needs no credential."""
+        visitor = attrs.evolve(self.visitor, token=self.gate.current())
+        return check_request(head, self.gate.policy, visitor, open_to_all=open_to_all)

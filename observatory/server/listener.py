@@ -16,12 +16,14 @@ from actors.sender import OutboxLimits
 from observatory.core.closing import CloseCode
 from observatory.core.drain import Pace, plan
 from observatory.core.errors import WorldError
-from observatory.core.handshake import Accepted, Head, Policy, Refused
+from observatory.core.handshake import Accepted, Head, Policy, Refused, is_upgrade
+from observatory.core.http_request import without_base
 from observatory.core.replies import PROTOCOL
 from observatory.core.topics import LEGACY_TOPICS
 from observatory.server import drain, peer, upgrade
 from observatory.server.backlog import ClientBacklog, SharedPages
 from observatory.server.gate import Gate, Welcome
+from observatory.server.oneport import HttpSide, Stalled
 from observatory.server.tls import secure
 from observatory.server.transport import ControlStream, Wired
 from observatory.server.websocket import Connection, Services
@@ -45,7 +47,10 @@ class Counters:
 
 @attrs.define(eq=False)
 class WebSocketServer:
-    """Accepts clients on one port. `serve` runs until cancelled; `shut_down` says goodbye to all, by and by."""
+    """Accepts clients on one port. `serve` runs until cancelled; `shut_down` says goodbye to all, by and by.
+
+    http: answers what asks for no WebSocket; without it only the protocol's own refusals are answered.
+    """
 
     services: Services
     policy: Policy
@@ -58,6 +63,7 @@ class WebSocketServer:
     transport_of: Callable[[Wired], WireTransport] = attrs.field(default=transport_of, kw_only=True)
     owner_of: Callable[[peer.Address, peer.Address], int | None] = attrs.field(default=peer.owner, kw_only=True)
     gate: Gate = attrs.field(init=False)
+    http: HttpSide | None = None
     counters: Counters = attrs.field(factory=Counters)
     connections: dict[Connection, None] = attrs.field(factory=dict)  # in the order in which they came
     draining: bool = False
@@ -84,6 +90,8 @@ class WebSocketServer:
         Cancelled, it leaves those that are still there to `close_now`.
         """
         self.draining = True
+        if self.http is not None:
+            await self.http.end()
         if self.connections:
             drawn = plan(len(self.connections), pace, self.jitter)
             await drain.drain(self.connections, drawn, pace.grace, self._wait_until_empty)
@@ -91,6 +99,8 @@ class WebSocketServer:
     async def close_now(self) -> None:
         """Close every connection with 1001 at once; what is not gone in a moment is reset."""
         self.draining = True
+        if self.http is not None:
+            await self.http.end()
         await drain.close_now(self.connections, self._wait_until_empty)
 
     async def _wait_until_empty(self) -> None:
@@ -104,7 +114,7 @@ class WebSocketServer:
             await self._greet(stream)
         except upgrade.Dropped:
             pass
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, Stalled):
             self.counters.resets += 1
         except Exception:  # a defect of ours: this client pays with its connection, the others go on
             self.counters.failures += 1
@@ -118,6 +128,11 @@ class WebSocketServer:
         stream = plain if self.tls is None else await secure(plain, self.tls, deadline)
         received = await upgrade.read_head(stream, deadline - trio.current_time())
         head = received.head
+        if isinstance(head, Head):
+            head = attrs.evolve(head, target=without_base(head.target, self.policy.base))
+            if self.http is not None and not self.draining and not is_upgrade(head):
+                await self._answer(self.http, stream, plain, head, received.all)
+                return
         verdict = head if isinstance(head, Refused) else self.gate.judge(plain.socket, head)
         if isinstance(verdict, Welcome):
             await upgrade.welcome(stream, verdict.cookie)
@@ -127,11 +142,28 @@ class WebSocketServer:
         if isinstance(verdict, Accepted) and self._open > self.max_clients:
             verdict = upgrade.unavailable("FULL", f"{self.max_clients} clients are connected already")
         if isinstance(verdict, Refused):
-            self.counters.refused[verdict.status] = self.counters.refused.get(verdict.status, 0) + 1
-            await upgrade.refuse(stream, verdict)
+            await self._refuse(stream, verdict)
         else:
             assert isinstance(head, Head)
             await self._run(stream, verdict, upgrade.canonical(head, verdict.legacy), received.rest)
+
+    async def _answer(
+        self, http: HttpSide, stream: Wired, plain: trio.SocketStream, head: Head, received: bytes
+    ) -> None:
+        """HTTP, for as long as the connection is kept."""
+        if http.full:
+            await self._refuse(stream, upgrade.unavailable("FULL", "too many connections; close some"))
+            return
+        self._open -= 1  # these do not take the places of WebSocket clients
+        try:
+            state = {"caller": self.gate.caller(plain.socket, head), "tls": self.tls is not None}
+            await http.serve(stream, plain, received, state)
+        finally:
+            self._open += 1
+
+    async def _refuse(self, stream: Wired, refused: Refused) -> None:
+        self.counters.refused[refused.status] = self.counters.refused.get(refused.status, 0) + 1
+        await upgrade.refuse(stream, refused)
 
     async def _run(self, stream: Wired, accepted: Accepted, head: bytes, rest: bytes) -> None:
         token = self.gate.current if accepted.due else None

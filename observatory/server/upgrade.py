@@ -27,19 +27,21 @@ class Dropped(Exception):
 
 @attrs.frozen
 class Received:
-    """A head, or why it is none, and the bytes that came behind it."""
+    """A head, or why it is none, and the bytes that came behind it. all: both, as they came."""
 
     head: Head | Refused
     rest: bytes = b""
+    all: bytes = b""
 
 
 async def read_head(stream: trio.abc.ReceiveStream, seconds: float) -> Received:
     """Read one request head within `seconds`. Raises Dropped."""
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-    size = 0
+    received = bytearray()
     with trio.move_on_after(seconds):
         while data := await stream.receive_some(RECEIVE_BYTES):
-            size += len(data)
+            received += data
+            size = len(received)
             try:
                 parser.receive_data(bytes(data))
                 event = parser.next_event()
@@ -47,7 +49,8 @@ async def read_head(stream: trio.abc.ReceiveStream, seconds: float) -> Received:
                 return Received(_too_large() if size > MAX_HEAD else _bad_request(str(error)))
             if isinstance(event, h11.Request):
                 rest = parser.trailing_data[0]
-                return Received(_too_large() if size - len(rest) > MAX_HEAD else _head(event), rest)
+                head = _too_large() if size - len(rest) > MAX_HEAD else _head(event)
+                return Received(head, rest, bytes(received))
     raise Dropped
 
 

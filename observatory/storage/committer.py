@@ -16,6 +16,7 @@ from observatory.core.batch import Batch
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
 from observatory.core.forgetting import Removal, Target
+from observatory.core.hook_events import Hook
 from observatory.core.pruning import Prune, Pruned, before
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.opening import connect, explained
@@ -105,6 +106,13 @@ class Committer:
             annotate = self._log.annotate
             said, events = await trio.to_thread.run_sync(annotate, change, self._wall_ms(), limiter=self._limiter)
         return said, events if self._leaving is None else self._redacted(events, self._leaving)
+
+    async def hook(self, hook: Hook) -> tuple[int, tuple[Event, ...]]:
+        """As EventLog.hook; whoever calls has the turn, and publishes. Raises StoreError."""
+        async with self._turn():
+            keep = self._log.hook
+            number, events = await trio.to_thread.run_sync(keep, hook, self._wall_ms(), limiter=self._limiter)
+        return number, events if self._leaving is None else self._redacted(events, self._leaving)
 
     async def scrub(self) -> bool:
         """Leave nothing of what was deleted in the files. False: somebody reads them; `keep_up` goes on with it.

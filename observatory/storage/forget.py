@@ -29,7 +29,7 @@ from observatory.core.lines import Line
 from observatory.core.particulars import texts_of
 from observatory.core.project import Project
 from observatory.core.transcript import Record, parse
-from observatory.storage import attachments
+from observatory.storage import attachments, hooks
 from observatory.storage.bodies import Bodies, leave_out
 from observatory.storage.opening import DATABASE, check_version, connect, explained
 
@@ -125,9 +125,11 @@ def expunge(db: sqlite3.Connection, removal: Removal) -> None:
         _each(db, f"DELETE FROM {table} WHERE conversation_id", ids)
     orphans = [row.parent_id for row in removal.conversations if removal.whole_project and row.parent_id]
     attachments.expunge(db, {*ids, *orphans})
+    hooks.expunge(db, ids)
     _each(db, "DELETE FROM conversations WHERE id", ids)
     if removal.whole_project and removal.project is not None:
         db.execute("DELETE FROM projects WHERE id = ?", (removal.project.id,))
+        db.execute("DELETE FROM hook_events WHERE project_id = ?", (removal.project.id,))
     many("UPDATE events SET topics = '', payload = x'' WHERE seq = ?", ((seq,) for seq in removal.seqs))
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, 'vacuum')", (SCRUB,))
 

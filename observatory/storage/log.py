@@ -13,9 +13,11 @@ from observatory.core.batch import Batch
 from observatory.core.errors import UsageError
 from observatory.core.events import Event, LogPosition, encode
 from observatory.core.forgetting import KeptOut, Removal, Target, drafts_of, fewer
+from observatory.core.hook_events import Hook, row_of
+from observatory.core.hook_events import draft_of as told_of
 from observatory.core.neutral import neutral
 from observatory.core.pruning import Prune
-from observatory.storage import annotations, attachments, forget, prune
+from observatory.storage import annotations, attachments, forget, hooks, prune
 from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lookups import Lookups
 from observatory.storage.opening import DATABASE, START_PATIENCE, connect, explain, explained, open_writer, settle
@@ -215,6 +217,20 @@ class EventLog(Lookups):
         if draft is None:
             return after, ()
         return after, self.append(Batch(annotations=[after], drafts=[draft]), now_ms)
+
+    def hook(self, hook: Hook, now_ms: int) -> tuple[int, tuple[Event, ...]]:
+        """Keep a hook event; returns its number, and what clients are told: nothing if its key came before.
+
+        Raises StoreError.
+        """
+        with explained(self.path):
+            if hook.key is not None and (number := hooks.known(self._db, hook.key)) is not None:
+                return number, ()
+            number, whose = hooks.next_number(self._db), hooks.belonging(self._db, hook, self.machine_id)
+        if self._redact is not None:
+            hook = attrs.evolve(hook, body=self._redact(hook.body))
+        row = row_of(number, now_ms, hook, whose)
+        return number, self.append(Batch(hooks=[row], drafts=[told_of(row, whose.above)]), now_ms)
 
     def kept_out(self) -> KeptOut:
         """The files that were forgotten."""

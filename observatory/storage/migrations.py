@@ -2,7 +2,7 @@
 
 from observatory.core.batch import GENERATION_BITS, OFFSET_BITS
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MIGRATIONS: dict[
     int, str
 ] = {  # version → SQL that leads from it to the next one; statements end with ";" and a newline
@@ -46,4 +46,7 @@ CREATE TABLE leaves (leaf_uuid TEXT NOT NULL, conversation_id TEXT NOT NULL,
 CREATE TABLE annotations (conversation_id TEXT PRIMARY KEY, starred INTEGER NOT NULL, note TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE tags (conversation_id TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (conversation_id, tag)) WITHOUT ROWID;
 CREATE INDEX tags_by_tag ON tags(tag)""",
+    4: """CREATE TABLE hook_events (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE, at INTEGER NOT NULL,
+    conversation_id TEXT NOT NULL, session_id TEXT NOT NULL, project_id TEXT, name TEXT NOT NULL, body BLOB NOT NULL);
+CREATE INDEX hook_events_by_conversation ON hook_events(conversation_id, id)""",
 }

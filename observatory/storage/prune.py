@@ -66,6 +66,8 @@ def prune_some(db: sqlite3.Connection, source: int) -> int:
     where = "SELECT id FROM attachments WHERE conversation_id = (SELECT conversation_id FROM sources WHERE id = ?)"
     db.execute(f"DELETE FROM attachment_parts WHERE attachment IN ({where})", (source,))
     db.execute(f"UPDATE attachments SET reason = ? WHERE id IN ({where})", (AGED, source))
+    where = "conversation_id = (SELECT conversation_id FROM sources WHERE id = ?)"
+    db.execute(f"DELETE FROM hook_events WHERE {where}", (source,))
     at = f"generation << {OFFSET_BITS} | offset"
     db.execute(f"UPDATE sources SET pruned = {at}, packed = max(packed, {at}) WHERE id = ?", (source,))
     return 0

@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from observatory.core.batch import Batch, ConversationUsage, SourceRow, record_key
-from observatory.storage import annotations, attachments
+from observatory.storage import annotations, attachments, hooks
 from observatory.storage.bodies import leave_out
 
 _INSERT_RECORD = (
@@ -54,6 +54,8 @@ def insert(db: sqlite3.Connection, batch: Batch, now_ms: int) -> None:
         many("DELETE FROM records WHERE id = ?", ((key,) for key in batch.withdrawn))
     for annotation in batch.annotations:
         annotations.write(db, annotation)
+    if batch.hooks:
+        hooks.insert(db, batch.hooks)
     if batch.records:
         many(_INSERT_RECORD, [row.values for row in batch.records])
     if batch.rows:

@@ -22,7 +22,7 @@ MOST_ATTEMPTS = 5000  # a damaged page high up in the tree makes all below it un
 MOST_SOURCES = 100_000
 NUMBERED = ("sources", "blocks", "records", "copies", "attachments")  # tables with a whole number as their key
 NAMED = ("projects", "conversations", "usage", "tool_calls", "summaries", "leaves", "forgotten", "annotations", "tags",
-         "attachment_parts")  # fmt: skip
+         "hook_events", "attachment_parts")  # fmt: skip
 # What follows from records: where some of it is lost, the transcripts that are there are read anew.
 DERIVED = frozenset({"projects", "conversations", "usage", "tool_calls"})
 Show = Callable[[str], None]

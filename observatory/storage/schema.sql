@@ -1,4 +1,4 @@
--- Version 4. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
+-- Version 5. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
 -- was published (trimmed by retention). A live line writes its record and its event in one transaction, the journal; what
 -- follows from records (sources, conversations, projects, usage, tool_calls, copies) are the books, written with their own events
 -- right after. sources.offset says how far the books are: records beyond it are folded in at the next start.
@@ -177,3 +177,15 @@ CREATE TABLE tags (
     PRIMARY KEY (conversation_id, tag)
 ) WITHOUT ROWID;
 CREATE INDEX tags_by_tag ON tags(tag);
+
+CREATE TABLE hook_events (     -- what hooks of Claude Code and scripts told: it stands in no transcript
+    id              INTEGER PRIMARY KEY AUTOINCREMENT, -- no number comes back: it is part of a public id
+    key             TEXT UNIQUE,        -- the sender's: what comes twice under one is one event
+    at              INTEGER NOT NULL,   -- ms
+    conversation_id TEXT NOT NULL,      -- the session's id while no transcript of it is known
+    session_id      TEXT NOT NULL,
+    project_id      TEXT,
+    name            TEXT NOT NULL,      -- hook_event_name, verbatim
+    body            BLOB NOT NULL       -- the whole JSON object
+);
+CREATE INDEX hook_events_by_conversation ON hook_events(conversation_id, id);
