@@ -8,20 +8,26 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import attrs
 import structlog
 import trio
 
 from actors.sender import OutboxLimits
+from observatory.api import openapi
+from observatory.api.asgi import Application
+from observatory.api.routes import ROUTES
+from observatory.api.sources import Sources
 from observatory.config import Config
 from observatory.core.drain import Pace
 from observatory.core.handshake import LOOPBACK_NAMES, Policy
 from observatory.core.progress import Imported, Progress
+from observatory.core.redact import redact
 from observatory.core.replies import Timing
 from observatory.core.visitors import Proxies, networks_of
 from observatory.ingest.bulk import Workers
-from observatory.monitor import FileMonitor, alone
+from observatory.monitor import FileMonitor, alone, now_ms
 from observatory.server.connections import ConnectionManager, url_of
 from observatory.server.listener import listen
 from observatory.server.tls import server_context
@@ -58,6 +64,7 @@ async def serve(config: Config, on_ready: Callable[[Ready], None]) -> None:
         listeners = await listen(config.host, config.port)
         async with make_monitor(config, lock) as monitor, notifying(config, monitor):
             manager = make_manager(config, monitor, min(config.max_clients, fds - FD_RESERVE), token, tls)
+            answer_http(config, monitor, manager)
             await Node(config, monitor, manager).run(listeners, on_ready)
         log.info("server.stopped", head=monitor.events.position.head)
     finally:
@@ -170,6 +177,34 @@ def _import_workers() -> Workers:
     return Workers(min(MOST_WORKERS, usable_cores()), IMPORT_PIECE_BYTES, IMPORT_BATCH_BYTES, IMPORT_PIECES_WAITING)
 
 
+def policy_of(config: Config) -> Policy:
+    """Who may come in: by its own names and origins, and by those under which a proxy shows the server."""
+    public = urlsplit(config.public_url or "")
+    hosts = LOOPBACK_NAMES | {name.lower() for name in config.allow_hosts}
+    origins = frozenset(origin.lower() for origin in config.allow_origins)
+    if public.hostname:
+        hosts |= {f"[{public.hostname}]" if ":" in public.hostname else public.hostname}
+        origins |= {f"{public.scheme}://{public.netloc}".lower()}
+    return Policy(
+        hosts,
+        origins,
+        Proxies(networks_of(config.trusted_proxies)),
+        config.handshakes_per_s,
+        config.handshake_burst,
+        public.path,
+    )
+
+
+def answer_http(config: Config, monitor: FileMonitor, manager: ConnectionManager) -> None:
+    """The HTTP API on the same port."""
+    policy = policy_of(config)
+    ending = trio.Event()
+    leaving = redact if config.redact else None
+    document = openapi.document(ROUTES, policy.base)
+    sources = Sources(monitor, manager, ending, leaving, now_ms, policy.base, document=document)
+    manager.answer_http(Application(sources, policy), ending)
+
+
 def make_manager(
     config: Config,
     monitor: FileMonitor,
@@ -178,13 +213,7 @@ def make_manager(
     tls: ssl.SSLContext | None = None,
 ) -> ConnectionManager:
     """Everything from the Router on."""
-    policy = Policy(
-        LOOPBACK_NAMES | {name.lower() for name in config.allow_hosts},
-        frozenset(origin.lower() for origin in config.allow_origins),
-        Proxies(networks_of(config.trusted_proxies)),
-        config.handshakes_per_s,
-        config.handshake_burst,
-    )
+    policy = policy_of(config)
     outbox = OutboxLimits(config.outbox_frames, config.outbox_bytes, config.stall_seconds, config.outbox_behind_bytes)
     timing = Timing(ping_interval=config.ping_seconds)
     pace = Pace(config.drain_seconds, config.drain_rate, config.shutdown_seconds)

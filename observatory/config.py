@@ -21,6 +21,7 @@ from observatory.core.setting_values import (
     names,
     networks,
     one_of,
+    public_url,
     seconds,
     size_or_off,
     whole,
@@ -92,6 +93,7 @@ SETTINGS = (
     Setting("tls_cert", _file, None, "Certificate (PEM, with its chain) to serve over TLS."),
     Setting("tls_key", _file, None, "Private key (PEM) of tls_cert, if it is not in the same file."),
     Setting("trusted_proxies", networks, (), "Proxies, as addresses or networks, whose X-Forwarded headers count."),
+    Setting("public_url", public_url, None, "Address under which a proxy shows the server, with its path."),
     Setting("handshakes_per_s", whole(1, 1_000_000), 20, "Connections a second that one address may make."),
     Setting("handshake_burst", whole(1, 1_000_000), 100, "Connections that one address may make at once."),
     Setting("max_clients", whole(1, 1_000_000), 10_000, "Clients at a time; never above the fd limit minus 256."),
@@ -141,6 +143,7 @@ class Config:
     tls_cert: Path | None
     tls_key: Path | None
     trusted_proxies: tuple[str, ...]
+    public_url: str | None
     handshakes_per_s: int
     handshake_burst: int
     max_clients: int

@@ -198,7 +198,7 @@ class FileMonitor:
                 nursery.start_soon(self._ingest.run)
                 nursery.start_soon(self._ingest.attachments.run)
                 nursery.start_soon(follow, Registry(folders_of(self.roots)), self._ingest.hear)
-                nursery.start_soon(Answers(self._forget, self.annotate, self.commits.prune).run, self.data_dir)
+                nursery.start_soon(Answers(self.forget_wholly, self.annotate, self.commits.prune).run, self.data_dir)
                 nursery.start_soon(self._run_imports)
                 nursery.start_soon(self._disk.run)
                 nursery.start_soon(self._probe.run)
@@ -268,9 +268,10 @@ class FileMonitor:
 
         When it returns, nothing of it is served; its bytes have left the files unless somebody was reading them.
         """
-        return (await self._forget(target))[0]
+        return (await self.forget_wholly(target))[0]
 
-    async def _forget(self, target: Target) -> tuple[Removal, bool]:
+    async def forget_wholly(self, target: Target) -> tuple[Removal, bool]:
+        """The same; tells, too, whether its bytes have left the files."""
         removal = await self._ingest.forget(target)
         await self._indexer.forget()
         return removal, await self.commits.scrub()
@@ -281,10 +282,17 @@ class FileMonitor:
         """Say something of a conversation; its followers are told. Raises UsageError, StoreError."""
         return await self._publishing.carry_out(lambda: self.commits.annotate(change))
 
-    async def hook(self, hook: Hook) -> int:
-        """Keep what a hook tells, and tell the followers of its conversation; returns its number. One that came before
-        under its key is neither kept nor told again. Raises StoreError."""
-        return await self._publishing.carry_out(lambda: self.commits.hook(hook))
+    async def hook(self, hook: Hook) -> tuple[int, bool]:
+        """Keep what a hook tells, and tell the followers of its conversation. Raises StoreError.
+
+        Returns: its number, and whether it had come before under its key: then it is neither kept nor told again.
+        """
+
+        async def keep() -> tuple[tuple[int, bool], tuple[Event, ...]]:
+            number, events = await self.commits.hook(hook)
+            return (number, not events), events
+
+        return await self._publishing.carry_out(keep)
 
     # -- what the senders tell -----------------------------------------------------------------------------------------
 

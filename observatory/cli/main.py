@@ -42,6 +42,7 @@ def main() -> None:
 @click.option("--tls-key", metavar="FILE", help="Its private key (PEM), if not in the same file.")
 @click.option("--trusted-proxy", "trusted_proxies", multiple=True, metavar="ADDRESS",
               help="A proxy, or a network of them, whose X-Forwarded headers count; repeatable.")  # fmt: skip
+@click.option("--public-url", metavar="URL", help="Address under which a proxy shows the server, with its path.")
 @click.option("--max-clients", metavar="N", help="Clients at a time.  [default: 10000]")
 @click.option("--event-retention", metavar="BOUNDS",
               help="What can be replayed: an age, a count, a size, or several.  [default: 7d,1m,1GiB]")  # fmt: skip

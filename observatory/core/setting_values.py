@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from observatory.core import pruning
 from observatory.core.errors import UsageError
 
 N = TypeVar("N")
 HOST = re.compile(r"[A-Za-z0-9.:_%-]+")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _COUNT = re.compile(r"(\d{1,15})([km]?)")
 
 
@@ -102,6 +104,21 @@ def host(value: object) -> str:
     if not isinstance(value, str) or HOST.fullmatch(value) is None:
         raise ValueError(f"{value!r} is no address of this machine; use 127.0.0.1")
     return value
+
+
+def public_url(value: object) -> str | None:
+    """The address under which a proxy shows the server: a scheme, a host, maybe a path; without a slash at its end."""
+    if value in (None, ""):
+        return None
+    text = str(value).rstrip("/")
+    try:
+        url = urlsplit(text)
+        good = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        good = False
+    if not good or url.query or url.fragment or url.username or _PATH.fullmatch(url.path) is None:
+        raise ValueError(f"{text[:80]!r} is no address such as https://example.org/observatory")
+    return text
 
 
 def networks(value: object) -> tuple[str, ...]:

@@ -28,7 +28,9 @@ from observatory.core.handshake import Policy
 from observatory.core.ports import Commits, EventSource
 from observatory.core.replies import Timing, WireLimits
 from observatory.core.where import Filter
+from observatory.server.gate import Gate
 from observatory.server.listener import WebSocketServer, listen
+from observatory.server.oneport import App, HttpLimits, HttpSide
 from observatory.server.peer import Address, owner
 from observatory.server.transport import Wired
 from observatory.server.websocket import Connection, Services
@@ -146,6 +148,13 @@ class ConnectionManager:
         """Close all clients within a second; for when `shut_down` takes too long and was cancelled."""
         await self._server.close_now()
 
+    def answer_http(self, app: App, ending: trio.Event | None = None, limits: HttpLimits | None = None) -> None:
+        """Have an ASGI application answer what asks for no WebSocket, on the same port. Before `serve`.
+
+        ending: set when the server goes down: answers without an end have to come to one.
+        """
+        self._server.http = HttpSide(app, limits or HttpLimits(), ending=trio.Event() if ending is None else ending)
+
     # -- broadcasting --------------------------------------------------------------------------------------------------
 
     async def broadcast(self, message: dict[str, Any], subscription_filter: str | None = None) -> BroadcastResult:
@@ -217,6 +226,15 @@ class ConnectionManager:
         return BroadcastResult(meant, None, error, reason)
 
     # -- looking -------------------------------------------------------------------------------------------------------
+
+    @property
+    def gate(self) -> Gate:
+        """Judges who may come in."""
+        return self._server.gate
+
+    def clients(self) -> dict[str, Any]:
+        """Who is connected, and who was: as the API's /clients."""
+        return self._server.roster.told(self._server.connections)
 
     @property
     def client_count(self) -> int:

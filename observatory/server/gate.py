@@ -62,6 +62,11 @@ class Gate:
         verdict = check(head, self.policy, self._visitor(theirs, ours, head))
         return self.log_in(verdict.code, theirs, head) if isinstance(verdict, Login) else verdict
 
+    def address(self, socket: trio.socket.SocketType, head: Head) -> str:
+        """Whose request it is, also behind proxies."""
+        theirs = socket.getpeername()[0]
+        return str(self.policy.proxies.client(theirs, head.headers.get("x-forwarded-for")) or theirs)
+
     def caller(self, socket: trio.socket.SocketType, head: Head) -> "Caller":
         """Who makes the requests of a connection that begins with this head. Raises OSError as `judge`."""
         theirs, ours = socket.getpeername()[:2], socket.getsockname()[:2]
@@ -109,6 +114,10 @@ class Gate:
         if known is None or not is_good(token.encode(errors="replace"), known):
             return None
         return set_cookie(COOKIE, known, self._is_secure(theirs, head))
+
+    def no_cookie(self) -> str:
+        """The value of Set-Cookie that takes it away."""
+        return f"{COOKIE}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
 
     def _is_secure(self, theirs: peer.Address, head: Head) -> bool:
         proxied = address_of(theirs[0]) in self.policy.proxies

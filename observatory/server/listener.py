@@ -24,9 +24,10 @@ from observatory.server import drain, peer, upgrade
 from observatory.server.backlog import ClientBacklog, SharedPages
 from observatory.server.gate import Gate, Welcome
 from observatory.server.oneport import HttpSide, Stalled
+from observatory.server.roster import Roster
 from observatory.server.tls import secure
 from observatory.server.transport import ControlStream, Wired
-from observatory.server.websocket import Connection, Services
+from observatory.server.websocket import Connection, Services, now_ms
 from observatory.server.wire import ABNORMAL, WireTransport, put_together, transport_of
 
 log = structlog.get_logger()
@@ -67,12 +68,14 @@ class WebSocketServer:
     counters: Counters = attrs.field(factory=Counters)
     connections: dict[Connection, None] = attrs.field(factory=dict)  # in the order in which they came
     draining: bool = False
+    roster: Roster = attrs.field(init=False)
     pages: SharedPages = attrs.field(init=False)
     _ids: Any = attrs.field(factory=lambda: count(1))
     _open: int = 0
     _someone_left: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
+        self.roster = Roster(now_ms, lambda: self.services.router.head)
         self.gate = Gate(self.policy, self.token, self.tls is not None, self._expire, self.owner_of)
 
     @pages.default
@@ -145,7 +148,7 @@ class WebSocketServer:
             await self._refuse(stream, verdict)
         else:
             assert isinstance(head, Head)
-            await self._run(stream, verdict, upgrade.canonical(head, verdict.legacy), received.rest)
+            await self._run(stream, plain, verdict, head, received.rest)
 
     async def _answer(
         self, http: HttpSide, stream: Wired, plain: trio.SocketStream, head: Head, received: bytes
@@ -165,9 +168,11 @@ class WebSocketServer:
         self.counters.refused[refused.status] = self.counters.refused.get(refused.status, 0) + 1
         await upgrade.refuse(stream, refused)
 
-    async def _run(self, stream: Wired, accepted: Accepted, head: bytes, rest: bytes) -> None:
+    async def _run(self, stream: Wired, plain: trio.SocketStream, accepted: Accepted, said: Head, rest: bytes) -> None:
+        head = upgrade.canonical(said, accepted.legacy)
         token = self.gate.current if accepted.due else None
-        connection = Connection(f"c{next(self._ids)}", accepted.legacy, self.services, token)
+        id, address = f"c{next(self._ids)}", self.gate.address(plain.socket, said)
+        connection = Connection(id, accepted.legacy, self.services, token, address=address)
         close_seconds, limit = self.services.timing.close_timeout, self.services.limits.message_bytes
         backlog = ClientBacklog(self.pages, self.services.router, connection)
         transport = self.transport_of(stream)
@@ -196,6 +201,7 @@ class WebSocketServer:
             connection.close_soon(CloseCode.BAD_CREDENTIAL, "the token was replaced")
 
     def _count_end(self, connection: Connection, code: int) -> None:
+        self.roster.left(connection, code)
         if code in (ABNORMAL, CloseCode.STALLED):
             self.counters.resets += 1
             outbox = attrs.asdict(connection.sender.statistics())

@@ -60,6 +60,8 @@ class Connection:
     legacy: bool
     services: Services
     token: Callable[[], str | None] | None = attrs.field(default=None, repr=False)  # due as the first frame
+    address: str = attrs.field(default="", kw_only=True)
+    since_ms: int = attrs.field(factory=now_ms, kw_only=True)
     sender: Sender = attrs.field(init=False)
     session: Session = attrs.field(factory=Session)
     _close: Close | None = None
@@ -118,6 +120,16 @@ class Connection:
     def failed(self) -> bool:
         """Whether it pays for a defect: nothing more is fed to it."""
         return self._close is not None and self._close.code == CloseCode.HANDLER_FAILED
+
+    @property
+    def close_reason(self) -> str:
+        """Why the server closes it; "" if it does not."""
+        return "" if self._close is None else self._close.reason
+
+    @property
+    def is_live(self) -> bool:
+        """It gets events as they come."""
+        return self.session.state is State.LV
 
     async def _listen(self, ws: WebSocketConnection, topics: frozenset[str] | None) -> None:
         try:

@@ -1,0 +1,1 @@
+"""The HTTP API: one table of routes, which yields the router, the checks, and the OpenAPI document."""

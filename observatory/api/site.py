@@ -1,0 +1,68 @@
+"""Handlers: what is no API: the page with what it loads, metrics, one-time links, and where WebSockets begin."""
+
+from hashlib import blake2b
+from importlib import resources
+
+from observatory.api.sources import Sources
+from observatory.api.table import Call, Document, NoQuery, Refusal, not_found
+from observatory.core.handshake import Refused
+from observatory.server.upgrade import WELCOME
+
+PAGE = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " \
+       "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # fmt: skip
+ASSETS = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8",
+          "icon.svg": "image/svg+xml"}  # fmt: skip
+
+
+async def page(api: Sources, call: Call[NoQuery, None]) -> Document:
+    """A shell without data: what it shows it asks the API for."""
+    body = _file("index.html").replace(b"{base}", api.base.encode())
+    for name in ASSETS:
+        body = body.replace(f"assets/{name}".encode(), f"assets/{name}?{_mark(_file(name))}".encode())
+    return Document(body, "text/html; charset=utf-8", f'"{_mark(body)}"', (("Content-Security-Policy", PAGE),))
+
+
+async def asset(api: Sources, call: Call[NoQuery, None]) -> Document:
+    """A file of the page. Under its mark it never changes."""
+    name = call.path["name"]
+    if name not in ASSETS:
+        raise not_found("asset")
+    body = _file(name)
+    mark = _mark(body)
+    fixed = call.head.target.endswith(f"?{mark}")
+    kept = "public, max-age=31536000, immutable" if fixed else "no-cache"
+    return Document(body, ASSETS[name], f'"{mark}"', (("Cache-Control", kept),))
+
+
+def _file(name: str) -> bytes:
+    return resources.files("observatory.api").joinpath("assets", name).read_bytes()
+
+
+def _mark(body: bytes) -> str:
+    return blake2b(body, digest_size=9).hexdigest()
+
+
+async def openapi(api: Sources, call: Call[NoQuery, None]) -> Document:
+    """The OpenAPI document."""
+    body = api.document
+    return Document(body, "application/json", f'"{_mark(body)}"')
+
+
+async def metrics(api: Sources, call: Call[NoQuery, None]) -> Document:
+    """Everything that is measured, as text."""
+    return Document(api.metrics(), "text/plain; version=0.0.4; charset=utf-8")
+
+
+async def link(api: Sources, call: Call[NoQuery, None]) -> Document:
+    """The cookie for a one-time link."""
+    caller = call.caller
+    verdict = caller.gate.log_in(call.path["code"], caller.theirs, call.head)
+    if isinstance(verdict, Refused):
+        raise Refusal(verdict.status, verdict.code, verdict.message)
+    return Document(WELCOME, "text/html; charset=utf-8", headers=(("Set-Cookie", verdict.cookie),))
+
+
+async def websocket(api: Sources, call: Call[NoQuery, None]) -> Document:
+    """No upgrade, or one on a connection that was used already."""
+    version = (("Sec-WebSocket-Version", "13"),)
+    raise Refusal(400, "BAD_UPGRADE", "this is a WebSocket endpoint (RFC 6455, version 13)", version)
