@@ -26,6 +26,7 @@ from observatory.server.oneport import Message, Scope, Stalled
 
 log = structlog.get_logger()
 MAX_BODY = 17 * 1024 * 1024  # a broadcast may have 16 MiB
+LONGEST_NAME = 250  # of what stands in a path: ids are shorter
 BODY_SECONDS = 30.0  # for all of it
 CUT = (Stalled, trio.BrokenResourceError, trio.ClosedResourceError)
 Receive = Any
@@ -100,6 +101,8 @@ class Application:
     ) -> Call[Any, Any]:
         if (refused := check_content_type(head)) is not None:
             raise _of(refused)
+        if any(len(part) > LONGEST_NAME for part in path.values()):
+            raise Refusal(404, "NOT_FOUND", "nothing has so long a name")
         query = msgspec.convert(_query(head, route.query), route.query, strict=False)
         if route.body is None:
             return Call(path, query, None, None, head, caller)
@@ -168,13 +171,15 @@ def _query(head: Head, shape: type[msgspec.Struct]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in parse_qsl(head.target.partition("?")[2], keep_blank_values=True):
         if "\0" in value:
-            raise Refusal(400, "INVALID_REQUEST", f"there is a NUL in {name[:40]!r}")
+            raise Refusal(422, "INVALID", f"there is a NUL in {name[:40]!r}")
         found.setdefault(name, []).append(value)
     several = {field.name for field in msgspec.structs.fields(shape) if field.default_factory is list}
     for name, values in found.items():
         if name not in several:
             if len(values) > 1:
                 raise Refusal(400, "INVALID_REQUEST", f"{name[:40]!r} is given more than once")
+            if values[0].lower() == "null":  # the lenient reader would take it for "not given"
+                raise Refusal(400, "INVALID_REQUEST", f"leave {name[:40]!r} out if it is not meant")
             found[name] = values[0]
     return found
 

@@ -11,7 +11,7 @@ from observatory import __version__
 from observatory.api.shapes import Error
 from observatory.api.table import JSON, Route
 
-ANY = (400, 401, 403, 421, 429, 500, 503)  # what any request may be answered
+ANY = (400, 401, 403, 421, 422, 429, 500, 503)  # what any request may be answered
 POSTED = (408, 413, 415)
 MEANING = {
     304: "Not changed",
@@ -121,7 +121,12 @@ def _responses(route: Route) -> Json:
         if status != 304 and (shape is None or route.content != (JSON,)):
             content |= {kind: {} for kind in route.content}
         found[str(status)] = {"description": MEANING.get(status, "Done"), **({"content": content} if content else {})}
-    refusals = {*ANY, *route.refuses, *(POSTED if route.method == "POST" else ())}
+    refusals = {
+        *ANY,
+        *route.refuses,
+        *(POSTED if route.method == "POST" else ()),
+        *((404,) if "{" in route.path else ()),
+    }
     for status in sorted(refusals):
         if str(status) not in found:
             error = {"content": {JSON: {"schema": {"$ref": REF.format(name="Error")}}}}
