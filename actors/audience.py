@@ -47,6 +47,7 @@ class Audience(Generic[T, C]):
         self._failed = failed
         self._open: dict[T, dict[C, None]] = {}
         self._filtered: dict[T, dict[Accepts, dict[C, None]]] = {}
+        self.refused = 0  # questions to filters that were answered by no
         self._verdicts: dict[int, tuple[object, dict[Accepts, bool]]] = {}  # position → what is read, and said of it
 
     def enter(self, client: C, topics: Iterable[T], accepts: Accepts | None) -> None:
@@ -84,6 +85,7 @@ class Audience(Generic[T, C]):
         if verdict is None:
             try:
                 verdict = said[accepts] = accepts(read)
+                self.refused += not verdict
             except Exception:  # a defect, which must cost nobody but those who hold it
                 return None
         return verdict

@@ -117,14 +117,15 @@ class Notify(Generic[T]):
 class Publish(Generic[T]):
     """Messages in rising order of position; what one client gets of them is offered as one chunk.
 
-    stamp: the publisher's own, not looked at; routed_ns: set by the Router when its fan-out begins; done: set when each
-    client was offered its part. The Publish itself goes with what has to wait in an outbox, and comes back by the
-    Sender's `on_written`.
+    stamp: the publisher's own, not looked at. routed_ns, audience: set by the Router when its fan-out begins. done: set
+    when each client was offered its part. The Publish itself goes with what has to wait in an outbox, and comes back by
+    the Sender's `on_written`.
     """
 
     messages: tuple[Routed[T], ...]
     stamp: object = None
     routed_ns: int = 0
+    audience: int = 0
     done: trio.Event = attrs.field(factory=trio.Event)
 
 

@@ -36,12 +36,13 @@ BREATH = 512  # offers between two checkpoints: about 4 ms, so that a large audi
 
 @attrs.frozen
 class RouterStatistics:
-    """Clients by mode, and topics held by the live ones."""
+    """Clients by mode, and topics held by the live ones. filtered: questions to filters that were answered by no."""
 
     live: int
     behind: int
     idle: int
     topics_held: int
+    filtered: int = 0
 
 
 class Router(Generic[T]):
@@ -155,7 +156,8 @@ class Router(Generic[T]):
         """A snapshot of the registry."""
         behind = sum(client.cursor is not None for client in self._topics)
         idle = len(self._topics) - len(self._live) - behind
-        return RouterStatistics(len(self._live), behind, idle, len(self._audience.topics - {self._everyone}))
+        held = len(self._audience.topics - {self._everyone})
+        return RouterStatistics(len(self._live), behind, idle, held, self._audience.refused)
 
     @property
     def has_live(self) -> bool:
@@ -299,7 +301,7 @@ class Router(Generic[T]):
             audience += len(clients)
         if audience > BREATH:
             return False
-        command.routed_ns = self._clock()
+        command.routed_ns, command.audience = self._clock(), audience
         refused: list[Client] = []
         for clients, data, frames in audiences:
             refused += [client for client in clients if not client.offer_nowait(data, frames, command)]
@@ -318,6 +320,7 @@ class Router(Generic[T]):
                 offers += 1
                 if not offers % BREATH:
                     await trio.lowlevel.checkpoint()
+        command.audience = offers
         self._conclude(command, refused, bool(audiences))
 
     async def _groups_of_many(self, messages: Sequence[Routed[T]]) -> list[Group[Client]]:

@@ -107,7 +107,7 @@ class Sender:
     __slots__ = (
         "_backlog", "_bytes", "_failure", "_frames", "_get", "_held", "_limits", "_near_head", "_on_written", "_open",
         "_pending", "_put", "_replies", "_replies_drained", "_transport", "_try_send", "_waiting",
-        "cursor", "frames_sent", "progressed_at",
+        "bytes_sent", "cursor", "frames_sent", "progressed_at",
     )  # fmt: skip
 
     def __init__(
@@ -135,6 +135,7 @@ class Sender:
         self.progressed_at = trio.current_time()  # when a blocked write last moved, in trio's clock
         self._near_head = False  # the page just written ended at the head: ask to be live
         self.frames_sent = 0
+        self.bytes_sent = 0
         self.cursor: int | None = None  # last position handed over, while behind; None when live or without position
 
     # -- offered by the Router -----------------------------------------------------------------------------------------
@@ -154,6 +155,7 @@ class Sender:
             self._fail(error)
             return True
         self.frames_sent += frames
+        self.bytes_sent += sent
         if sent != len(data):
             self._queue(_Item(memoryview(data)[sent:], frames, stamp))
         return True
@@ -315,7 +317,9 @@ class Sender:
         deadline = trio.current_time() + self._limits.stall_seconds
         while view:
             try:
-                view = view[self._try_send(view) :]
+                sent = self._try_send(view)
+                view = view[sent:]
+                self.bytes_sent += sent
                 self.progressed_at = trio.current_time()
                 deadline = self.progressed_at + self._limits.stall_seconds
                 continue

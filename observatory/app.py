@@ -54,8 +54,11 @@ class Ready:
     roots: tuple[str, ...]
 
 
-async def serve(config: Config, on_ready: Callable[[Ready], None]) -> None:
-    """Run the server until SIGINT or SIGTERM. Raises WorldError when it cannot start or the store is lost."""
+async def serve(config: Config, on_ready: Callable[[Ready], None], dropped: Callable[[], int] = lambda: 0) -> None:
+    """Run the server until SIGINT or SIGTERM. Raises WorldError when it cannot start or the store is lost.
+
+    dropped: tells how many lines of the log were lost.
+    """
     fds = raise_fd_limit()
     tls = None if config.tls_cert is None else server_context(config.tls_cert, config.tls_key)
     lock = DirectoryLock(config.data_dir)
@@ -64,7 +67,7 @@ async def serve(config: Config, on_ready: Callable[[Ready], None]) -> None:
         listeners = await listen(config.host, config.port)
         async with make_monitor(config, lock) as monitor, notifying(config, monitor):
             manager = make_manager(config, monitor, min(config.max_clients, fds - FD_RESERVE), token, tls)
-            answer_http(config, monitor, manager)
+            answer_http(config, monitor, manager, dropped)
             await Node(config, monitor, manager).run(listeners, on_ready)
         log.info("server.stopped", head=monitor.events.position.head)
     finally:
@@ -195,13 +198,22 @@ def policy_of(config: Config) -> Policy:
     )
 
 
-def answer_http(config: Config, monitor: FileMonitor, manager: ConnectionManager) -> None:
+def answer_http(
+    config: Config, monitor: FileMonitor, manager: ConnectionManager, dropped: Callable[[], int] = lambda: 0
+) -> None:
     """The HTTP API on the same port."""
-    policy = policy_of(config)
-    ending = trio.Event()
-    leaving = redact if config.redact else None
-    document = openapi.document(ROUTES, policy.base)
-    sources = Sources(monitor, manager, ending, leaving, now_ms, policy.base, document=document)
+    policy, ending = policy_of(config), trio.Event()
+    sources = Sources(
+        monitor,
+        manager,
+        ending,
+        redact if config.redact else None,
+        now_ms,
+        policy.base,
+        openapi.document(ROUTES, policy.base),
+        connections=lambda: manager.http_connections,
+        dropped=dropped,
+    )
     manager.answer_http(Application(sources, policy), ending)
 
 
@@ -218,7 +230,15 @@ def make_manager(
     timing = Timing(ping_interval=config.ping_seconds)
     pace = Pace(config.drain_seconds, config.drain_rate, config.shutdown_seconds)
     return ConnectionManager(
-        monitor, policy=policy, outbox=outbox, timing=timing, max_clients=max_clients, pace=pace, token=token, tls=tls
+        monitor,
+        policy=policy,
+        outbox=outbox,
+        timing=timing,
+        max_clients=max_clients,
+        pace=pace,
+        token=token,
+        tls=tls,
+        measures=monitor.measures,
     )
 
 

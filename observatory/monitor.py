@@ -22,13 +22,13 @@ from actors.watcher import FileWatcher
 from observatory import __version__
 from observatory.commanded import ERRANDS_EVERY, Answers
 from observatory.core.annotations import Annotation, Change
-from observatory.core.batch import Batch
 from observatory.core.contracts import ComponentHealth, Status, SystemHealth, worst
 from observatory.core.errors import StoreError
 from observatory.core.events import Event
 from observatory.core.exclude import excluder
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
+from observatory.core.histogram import LogHistogram
 from observatory.core.hook_events import Hook
 from observatory.core.identity import is_text, is_transcript
 from observatory.core.progress import Imported, Progress
@@ -40,7 +40,7 @@ from observatory.ingest.bulk import Workers
 from observatory.ingest.carried import Journey
 from observatory.ingest.importing import Listed, WhenImported
 from observatory.ingest.sessions import Registry, folders_of, follow
-from observatory.probe import Probe, Probed
+from observatory.probe import Probe, Probed, way
 from observatory.publishing import Publishing
 from observatory.storage import errands
 from observatory.storage.committer import Committer
@@ -50,6 +50,7 @@ from observatory.storage.log import EventLog, Retention
 from observatory.storage.opening import DirectoryLock, boot_id, explain
 from observatory.storage.reader import LogReader
 from observatory.storage.search_steps import drop
+from observatory.telemetry.measures import Measures, watch_loop
 from observatory.telemetry.trace import LatencyTrace, Stamps
 
 log = structlog.get_logger()
@@ -112,6 +113,7 @@ class FileMonitor:
         self._watcher_kind = watcher
         self._retention = retention or Retention()
         self._completed_after_ms = round(completed_after * 1000)
+        self.measures = Measures()
         self._trace = LatencyTrace(log, slow_event_seconds, trace_window_seconds)
         self._excluded = excluder(exclude)
         self._leaving = redacted if redact else None
@@ -156,8 +158,8 @@ class FileMonitor:
 
     def _wire(self, event_log: EventLog) -> None:
         head = event_log.position.head
-        self.router = Router(EVERYONE, head, ROUTER_INBOX, time.monotonic_ns, self.on_written, members, facts_of_frame)
-        self.commits = Committer(event_log, self._retention, now_ms, self._leaving)
+        self.router = Router(EVERYONE, head, ROUTER_INBOX, time.monotonic_ns, self._on_routed, members, facts_of_frame)
+        self.commits = Committer(event_log, self._retention, now_ms, self._leaving, self.measures)
         self._ingest = Ingest(
             event_log,
             self.commits,
@@ -168,13 +170,13 @@ class FileMonitor:
             self._workers,
             self._completed_after_ms,
             patient=not self._once,
+            measures=self.measures,
         )
         self._watcher = FileWatcher(self.roots, self._wanted, self._ingest, self._watcher_kind)
         if event_log.scrub_due:  # a process that was killed over forgetting may have left the words there
             drop(self.data_dir)
         self._publishing = Publishing(self.commits, self.router)
-        hops = {"ingest": self._reach_ingest, "log": self._reach_log, "router": self._reach_router}
-        self._probe = Probe(hops)
+        self._probe = Probe(way(self._ingest.send, self._publishing, self.events, self.router))
         self._disk = Disk(self.data_dir, self._room, self.report)
         self._indexer = Indexer(self.data_dir, lambda: event_log.commits, self.report)
 
@@ -195,6 +197,7 @@ class FileMonitor:
                 nursery.start_soon(self.router.run)
                 nursery.start_soon(self.commits.keep_up)
                 nursery.start_soon(self._trace.run)
+                nursery.start_soon(watch_loop, self.measures.times["loop_lag"])
                 nursery.start_soon(self._ingest.run)
                 nursery.start_soon(self._ingest.attachments.run)
                 nursery.start_soon(follow, Registry(folders_of(self.roots)), self._ingest.hear)
@@ -304,6 +307,10 @@ class FileMonitor:
             stamps = Stamps(journey.detected_ns, journey.read_ns, journey.committed_ns, publish.routed_ns)
             self._trace.observe(stamps, time.monotonic_ns(), journey.records)
 
+    def _on_routed(self, publish: Publish[str]) -> None:
+        self.measures.fanout(publish.audience, time.monotonic_ns() - publish.routed_ns)
+        self.on_written(publish)
+
     def announce(self, url: str | None, certificate: str | None = None) -> None:
         """Tell `observatory tail` and `status` where the server of this data directory is."""
         self._lock.announce(url, certificate)
@@ -324,10 +331,15 @@ class FileMonitor:
                 "attachments": dict(self._ingest.attachments.counts),
                 **{name: counts for part in self.others for name, counts in part.counters().items()},
             },
+            "latency": self._trace.recent(),
             "watcher": attrs.asdict(self._watcher.statistics()),
             "components": self._ingest.components(),
             "import": attrs.asdict(self.import_progress()),
         }
+
+    def hops(self) -> dict[str, LogHistogram]:
+        """Latencies hop by hop since the start: telemetry/trace.py."""
+        return self._trace.totals()
 
     def health(self) -> SystemHealth:
         """The health of its parts; what was never anything but well is not listed."""
@@ -337,21 +349,6 @@ class FileMonitor:
     async def probe(self, patience: float = 2.0) -> Probed:
         """Take the way of a record through the parts, as it is now: what hangs is named within `patience` seconds."""
         return await self._probe.ask(patience)
-
-    async def _reach_ingest(self) -> None:
-        asked = WhenImported(trio.Event(), at_once=True)
-        await self._ingest.send((asked,))
-        await asked.done.wait()
-
-    async def _reach_log(self) -> None:
-        async def commit_nothing() -> tuple[None, tuple[Event, ...]]:
-            return None, await self.commits.append(Batch())
-
-        await self._publishing.carry_out(commit_nothing)
-        await self.events.read(self.events.position.head, self.events.position.head)
-
-    async def _reach_router(self) -> None:
-        await self.router.wait_turn()
 
     async def report(self, component: str, status: Status, details: str | None) -> None:
         """A part's health now; those who follow it are told when it has changed."""

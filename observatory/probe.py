@@ -6,6 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 import attrs
 import trio
 
+from actors.router import Router
+from observatory.core.batch import Batch
+from observatory.core.events import Event
+from observatory.core.ports import EventSource
+from observatory.ingest.importing import WhenImported
+from observatory.publishing import Publishing
+
 Hop = Callable[[], Awaitable[None]]
 FRESH_SECONDS = 0.5  # for which an answer is good: whoever asks often must not be a load
 
@@ -55,3 +62,28 @@ class Probe:
             assert self._last is not None
             return self._last
         return Probed({}, self._now)
+
+
+def way(
+    send: Callable[[tuple[WhenImported, ...]], Awaitable[None]],
+    publishing: Publishing,
+    events: EventSource,
+    router: Router[str],
+) -> dict[str, Hop]:
+    """The hops of a record. send: to the ingest."""
+
+    async def ingest() -> None:
+        asked = WhenImported(trio.Event(), at_once=True)
+        await send((asked,))
+        await asked.done.wait()
+
+    async def log() -> None:
+        async def commit_nothing() -> tuple[None, tuple[Event, ...]]:
+            return None, await publishing.commits.append(Batch())
+
+        await publishing.carry_out(commit_nothing)
+
+    async def reader() -> None:
+        await events.read(events.position.head, events.position.head)
+
+    return {"ingest": ingest, "log": log, "reader": reader, "router": router.wait_turn}

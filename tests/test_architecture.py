@@ -28,7 +28,7 @@ LAW: dict[str, set[str]] = {
     "observatory.client": BASE,
     "observatory.notify": BASE,
     "observatory.publishing": BASE,
-    "observatory.probe": BASE,
+    "observatory.probe": {*BASE, "observatory.ingest", "observatory.publishing"},
     "observatory.commanded": {*BASE, "observatory.storage"},
     # for embedding: knows no settings
     "observatory.monitor": {

@@ -35,11 +35,10 @@ Send = Any
 
 @attrs.frozen(eq=False)
 class Application:
-    """One server's. policy: who may ask. counts: answers so far, by route and status."""
+    """One server's. policy: who may ask."""
 
     api: Sources
     policy: Policy
-    counts: dict[tuple[str, int], int] = attrs.field(factory=dict)
     _patterns: list[tuple[Pattern, list[Route]]] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -223,7 +222,7 @@ class _Once:
 
     async def _start(self, status: int, headers: answers.Headers) -> None:
         self.began = True
-        counts, key = self.application.counts, (self.name, status)
+        counts, key = self.application.api.answers, (self.name, status)
         counts[key] = counts.get(key, 0) + 1
         safe = answers.safe_headers(headers, self.head.headers.get("origin"), self.application.policy)
         encoded = [(name.lower().encode(), value.encode("latin-1")) for name, value in safe]

@@ -45,7 +45,7 @@ ROUTES: tuple[Route, ...] = (
           replies={200: shapes.Found}),
     Route("GET", f"{API}/stats", "stats", "Tokens, cost and tools.", find.stats, asked.StatsQuery,
           replies={200: shapes.Stats}, content=("text/csv",)),
-    Route("GET", f"{API}/events/poll", "events_poll", "Events after a position; it may wait for the first.", follow.events,
+    Route("GET", f"{API}/events/poll", "events_poll", "Events after a position; it may wait for one.", follow.events,
           asked.EventsQuery, replies={200: shapes.Events}, refuses=(410,), named=False),
     Route("GET", f"{API}/events/ndjson", "events_ndjson", "Events after a position, one a line.", follow.ndjson,
           asked.EventsQuery, replies={200: None}, content=(NDJSON,), refuses=(410,), named=False),

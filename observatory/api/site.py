@@ -2,7 +2,9 @@
 
 from hashlib import blake2b
 from importlib import resources
+from typing import Any
 
+from observatory.api.metrics import Told, text
 from observatory.api.sources import Sources
 from observatory.api.table import Call, Document, NoQuery, Refusal, not_found
 from observatory.core.handshake import Refused
@@ -50,7 +52,19 @@ async def openapi(api: Sources, call: Call[NoQuery, None]) -> Document:
 
 async def metrics(api: Sources, call: Call[NoQuery, None]) -> Document:
     """Everything that is measured, as text."""
-    return Document(api.metrics(), "text/plain; version=0.0.4; charset=utf-8")
+    status, monitor = api.manager.status(), api.monitor
+    told = Told(status, monitor.measures, monitor.hops(), api.answers, api.connections(),
+                await _lag_seconds(api, status), api.dropped())  # fmt: skip
+    return Document(text(told), "text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _lag_seconds(api: Sources, status: dict[str, Any]) -> float:
+    """The age of the event that the client furthest behind gets next."""
+    lag = status["gauges"]["client_lag_events"]
+    if not lag:
+        return 0.0
+    at = await api.archive(lambda archive: archive.committed_at(status["position"]["head"] - lag + 1))
+    return 0.0 if at is None else max(0.0, (api.wall_ms() - at) / 1000)
 
 
 async def link(api: Sources, call: Call[NoQuery, None]) -> Document:

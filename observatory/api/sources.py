@@ -14,6 +14,7 @@ from observatory.core.broadcast import BroadcastResult
 from observatory.core.contracts import SystemHealth
 from observatory.core.events import LogPosition
 from observatory.core.forgetting import Removal, Target
+from observatory.core.histogram import LogHistogram
 from observatory.core.hook_events import Hook
 from observatory.core.ports import EventSource
 from observatory.server.backlog import SharedPages
@@ -21,6 +22,7 @@ from observatory.server.gate import Gate
 from observatory.storage.browsing import ArchiveBrowser, browsing
 from observatory.storage.search import SearchReader, searching
 from observatory.storage.statistics import StatisticsReader, statistics
+from observatory.telemetry.measures import Measures
 
 R = TypeVar("R")
 READERS = 4  # threads that read for requests at a time; more wait
@@ -37,6 +39,9 @@ class Monitor(Protocol):
     def router(self) -> Router[str]: ...
     @property
     def data_dir(self) -> Path: ...
+    @property
+    def measures(self) -> Measures: ...
+    def hops(self) -> dict[str, LogHistogram]: ...
     def health(self) -> SystemHealth: ...
     async def probe(self, patience: float) -> Any: ...  # noqa: ANN401 - observatory/probe.py, Probed
     async def annotate(self, change: Change) -> Annotation: ...
@@ -58,8 +63,8 @@ class Manager(Protocol):
 class Sources:
     """One server's. leaving: what becomes of a text that leaves the process. wall_ms: the time now.
 
-    ending: set when the server goes down. base: the public path before all others, "" or /some/path. metrics: as
-    Prometheus reads them. document: OpenAPI.
+    ending: set when the server goes down. base: the public path before all others, "" or /some/path. document: OpenAPI.
+    answers: so far, by route and status; connections: of HTTP, now; dropped: lines of the log that were lost.
     """
 
     monitor: Monitor
@@ -68,8 +73,10 @@ class Sources:
     leaving: Callable[[bytes], bytes] | None
     wall_ms: Callable[[], int]
     base: str = ""
-    metrics: Callable[[], bytes] = lambda: b""
     document: bytes = b""
+    answers: dict[tuple[str, int], int] = attrs.field(factory=dict)
+    connections: Callable[[], int] = lambda: 0
+    dropped: Callable[[], int] = lambda: 0
     pages: SharedPages = attrs.field(init=False)
     _readers: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(READERS), init=False)
 

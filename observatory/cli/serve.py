@@ -21,7 +21,7 @@ def run(flags: Mapping[str, Any]) -> None:
     config = load(given if bounds is None else {**given, **retention_of(bounds)})
     sink = logs.configure(config.log_format or logs.format_for(sys.stderr), sys.stderr).sink
     try:
-        trio.run(app.serve, config, lambda ready: _tell(config, ready))
+        trio.run(app.serve, config, lambda ready: _tell(config, ready), lambda: sink.dropped)
     finally:
         sink.close()
 

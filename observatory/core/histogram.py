@@ -4,7 +4,7 @@ A bucket is a sixteenth of a power of two, found by shifting: no floating point,
 processes have the same buckets, so adding their counts loses nothing that either of them knew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TypedDict
 
@@ -45,11 +45,13 @@ class LogHistogram:
 
     _counts: list[int] = attrs.field(factory=lambda: [0] * BUCKETS, init=False, repr=False)
     _max_ns: int = attrs.field(default=0, init=False)
+    total_ns: int = attrs.field(default=0, init=False)  # of what was added or merged here; not in JSON
 
     def add(self, ns: int, count: int = 1) -> None:
         """Count a duration `count` times. A negative one (a clock's mistake) counts as zero."""
         if ns > self._max_ns:
             self._max_ns = ns
+        self.total_ns += ns * count
         if ns >= 32:
             shift = ns.bit_length() - 5
             bucket = (shift << 4) + (ns >> shift)
@@ -61,6 +63,7 @@ class LogHistogram:
         """Add the counts of another histogram to this one."""
         self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
         self._max_ns = max(self._max_ns, other._max_ns)
+        self.total_ns += other.total_ns
 
     def quantile(self, q: float) -> float:
         """Seconds within which a share `q` (0 to 1) of the durations ended; 0.0 if nothing was added."""
@@ -70,6 +73,17 @@ class LogHistogram:
             if rank <= 0:
                 return min(middle_of(bucket), self._max_ns) / NS_PER_SECOND
         return self.max
+
+    def below(self, bounds: Sequence[float]) -> list[int]:
+        """How many durations were at most each of these, in rising seconds; within 1/32 of them."""
+        found, so_far, at = [], 0, 0
+        for bound in bounds:
+            upto = bound * NS_PER_SECOND
+            while at < BUCKETS and middle_of(at) <= upto:
+                so_far += self._counts[at]
+                at += 1
+            found.append(so_far)
+        return found
 
     @property
     def count(self) -> int:

@@ -4,6 +4,7 @@ The shell carries the effects out. What depends on the log's head is settled at 
 nothing can be published between the decision and the registration.
 """
 
+from collections.abc import Callable
 from typing import Literal, assert_never
 
 import attrs
@@ -106,6 +107,8 @@ class Session:
     where: Where | None = None
     requested: bool = False  # a valid request has come, so the client is no stranger
     state: State = State.HS
+    note: Callable[[str, str], None] = lambda what, which: None  # what is counted: resumes, refused requests
+    pongs: int = 0
     _bucket: TokenBucket = attrs.field(factory=lambda: TokenBucket(REQUESTS_PER_S, REQUEST_BURST))
     _discards: Window = attrs.field(factory=lambda: Window(*FLOOD))
     _errors: Window = attrs.field(factory=lambda: Window(*ERRORS))
@@ -140,6 +143,7 @@ class Session:
 
     def refuse(self, failure: RequestError, re: RequestId, now: float, now_ms: int) -> tuple[Effect, ...]:
         """An error reply, and the close after too many of them."""
+        self.note("requests_refused", failure.code)
         reply = Reply(replies.error(failure, now_ms, re))
         if failure.code != "RATE_LIMIT_EXCEEDED" and self._errors.reached(now):
             return (reply, Close(CloseCode.TOO_MANY_ERRORS, "too many bad requests"))
@@ -178,6 +182,7 @@ class Session:
         start = at.log.head if Does.AT_HEAD in row.effects else None
         told: dict[str, object] = {}
         if request.resume is not None:
+            self.note("resumes", reason or "recovered")
             told = {"recovered": True} if reason is None else {"recovered": False, "reason": reason}
             start = request.resume.position.seq if Does.AT_SEQ in row.effects else None
         pos = at.pos if start is None else start
@@ -203,11 +208,13 @@ class Session:
         self._rate_error_at = now
         wait_ms = round(1000 / REQUESTS_PER_S)
         failure = RequestError("RATE_LIMIT_EXCEEDED", f"at most {REQUESTS_PER_S:.0f} requests a second", True, wait_ms)
+        self.note("requests_refused", failure.code)
         return (Reply(replies.error(failure, now_ms)),)
 
     def _handle(self, request: Request, now_ms: int) -> tuple[Effect, ...]:
         match request:
             case Pong():
+                self.pongs += 1
                 return ()
             case Ping(re, timestamp, has_timestamp):
                 return (Reply(replies.pong(re, timestamp, has_timestamp, now_ms)),)

@@ -48,6 +48,7 @@ from observatory.ingest.reader import Reader
 from observatory.ingest.scans import Scans
 from observatory.ingest.search import Search
 from observatory.ingest.sources import Sources
+from observatory.telemetry.measures import Measures
 
 log = structlog.get_logger()
 FILES_A_TURN = 64  # live files read for one transaction; more wait for the next
@@ -73,6 +74,7 @@ class Ingest:
         completed_after_ms: int = COMPLETED_AFTER_MS,
         *,
         patient: bool = True,
+        measures: Measures | None = None,
     ) -> None:
         self._committer = committer
         self._router = router
@@ -80,7 +82,7 @@ class Ingest:
         self._hints, self._changes = trio.open_memory_channel[tuple[Hint, ...]](BATCHES_AHEAD)
         self.health = Health(wall_ms)
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
-        self.outlet = Outlet(committer, router, self.health, wall_ms, patient)
+        self.outlet = Outlet(committer, router, self.health, wall_ms, patient, measures or Measures())
         ledger, leaves = Ledger(archive), Leaves(archive)
         self._presence = Presence(ledger, wall_ms, completed_after_ms)
         self._books = Books(ledger, archive.machine_id, copies, leaves, random.getrandbits, self._presence)
@@ -197,6 +199,7 @@ class Ingest:
         """Numbers for the status."""
         return {
             "sources": len(self._sources.by_path),
+            "source_bytes_behind": self._sources.bytes_behind(),
             "sources_waiting": len(self._agenda.hot),
             "history_waiting": len(self._agenda.cold) + self._bulk.waiting,
             "unreadable_files": len(self._reader.unreadable),
@@ -207,10 +210,6 @@ class Ingest:
             **self._presence.gauges(),
             **self.attachments.gauges(),
         }
-
-    async def tell_at_once(self, trouble: str) -> None:
-        """See Storing."""
-        await self.outlet.tell_at_once(trouble)
 
     def unreadable(self) -> dict[str, str]:
         """Files that cannot be read: path → reason."""

@@ -17,6 +17,7 @@ from observatory.core.ports import Commits
 from observatory.core.replies import status_at_once
 from observatory.ingest.carried import Carried
 from observatory.ingest.health import Health
+from observatory.telemetry.measures import Measures
 
 log = structlog.get_logger()
 RETRY_SECONDS = (0.05, 1.0)  # first and longest pause before a failed commit is tried again
@@ -32,6 +33,7 @@ class Outlet:
     health: Health
     wall_ms: Callable[[], int]
     patient: bool = True
+    measures: Measures = attrs.field(factory=Measures)
 
     async def publish(self, carried: Carried) -> None:
         """Give the events to the Router; returns when the clients have had their turn."""
@@ -53,6 +55,7 @@ class Outlet:
             try:
                 events = await self._append(batch)
             except StoreError as error:
+                self.measures.count("commit_retries")
                 if failing_since is None:
                     failing_since = trio.current_time()
                     log.error("log.not_written", error=str(error))

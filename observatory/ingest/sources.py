@@ -36,6 +36,10 @@ class Sources:
         self.path_of = {row.id: path for path, row in self.by_path.items()}
         self.late_roots = self.roots.keys() - {row.root for row in self.by_path.values()}
 
+    def bytes_behind(self) -> int:
+        """Bytes that are in the files, as they were seen last, and not read yet."""
+        return sum(max(0, row.state.size - row.offset) for row in self.by_path.values() if not row.missing)
+
     def put(self, row: SourceRow) -> None:
         """A row's new values."""
         self.by_path[row.path] = row

@@ -100,10 +100,12 @@ class Joined:
 
 @attrs.define
 class Totals:
-    """Since the start. behind: how often a client began to be fed from the log; reads: pages that were fetched."""
+    """Since the start. behind: how often a client began to be fed from the log; reads: pages that were fetched.
+    replayed: events that were handed over."""
 
     behind: int = 0
     caught_up: int = 0
+    replayed: int = 0
     reads: int = 0
 
 
@@ -280,6 +282,7 @@ class ClientBacklog:
         except Exception:  # a filter failed: a defect, which only this client pays for
             self.client.fail()
             return Page(b"", 0, after, at_head=False)
+        self.pages.totals.replayed += joined.frames
         return Page(joined.data, joined.frames, portion.last, portion.last >= self.router.head - NEAR)
 
     async def rejoin(self, position: int) -> None:

@@ -35,6 +35,7 @@ from observatory.server.peer import Address, owner
 from observatory.server.transport import Wired
 from observatory.server.websocket import Connection, Services
 from observatory.server.wire import WireTransport, transport_of
+from observatory.telemetry.measures import Measures
 
 log = structlog.get_logger()
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -81,7 +82,8 @@ class ConnectionManager:
           the process's limit of those is the embedder's to raise. max_message_bytes: of one broadcast.
           pace: how fast clients are sent away at the end. token: gives the token that clients must have; without one
           only processes of the own user and of root may connect. transport_of, owner_of: how an accepted connection is
-          written to, and which user is at its other end, where that is not the kernel's to say.
+          written to, and which user is at its other end, where that is not the kernel's to say. measures: where this
+          server counts, beside the feed.
     """
 
     def __init__(
@@ -99,10 +101,11 @@ class ConnectionManager:
         tls: ssl.SSLContext | None = None,
         transport_of: Callable[[Wired], WireTransport] = transport_of,
         owner_of: Callable[[Address, Address], int | None] = owner,
+        measures: Measures | None = None,
     ) -> None:
         outbox = outbox or OutboxLimits()
         limits = WireLimits(outbox.frames, outbox.bytes)
-        services = Services(feed.router, feed.events, self.status, timing or Timing(), limits)
+        services = Services(feed.router, feed.events, self.status, timing or Timing(), limits, measures or Measures())
         self._feed = feed
         self._max_message_bytes = max_message_bytes
         self._broadcasts = Broadcasts()
@@ -228,6 +231,11 @@ class ConnectionManager:
     # -- looking -------------------------------------------------------------------------------------------------------
 
     @property
+    def http_connections(self) -> int:
+        """HTTP connections now."""
+        return 0 if self._server.http is None else self._server.http.open
+
+    @property
     def gate(self) -> Gate:
         """Judges who may come in."""
         return self._server.gate
@@ -263,6 +271,11 @@ class ConnectionManager:
                 "refused": {str(status): count for status, count in counters.refused.items()},
                 "closes": {str(code): count for code, count in counters.closes.items()},
                 "resets": counters.resets,
+                "reset": dict(counters.reset),
+                "frames_sent": counters.frames + sum(s.frames_sent for s in queued),
+                "bytes_sent": counters.bytes + sum(one.sender.bytes_sent for one in self._server.connections),
+                "filtered": router.filtered,
+                "replayed": pages.replayed,
                 "failures": counters.failures,
                 "behind": pages.behind,
                 "caught_up": pages.caught_up,

@@ -42,8 +42,19 @@ class Counters:
     accepted: int = 0
     refused: dict[int, int] = attrs.field(factory=dict)
     closes: dict[int, int] = attrs.field(factory=dict)
-    resets: int = 0
+    reset: dict[str, int] = attrs.field(factory=dict)  # by reason
     failures: int = 0
+    frames: int = 0  # handed to clients that are gone
+    bytes: int = 0
+
+    def count_reset(self, reason: str) -> None:
+        """A connection that ended without a goodbye. lost: by its peer; stalled: its peer took nothing."""
+        self.reset[reason] = self.reset.get(reason, 0) + 1
+
+    @property
+    def resets(self) -> int:
+        """All of them."""
+        return sum(self.reset.values())
 
 
 @attrs.define(eq=False)
@@ -117,8 +128,10 @@ class WebSocketServer:
             await self._greet(stream)
         except upgrade.Dropped:
             pass
-        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, Stalled):
-            self.counters.resets += 1
+        except Stalled:
+            self.counters.count_reset("stalled")
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
+            self.counters.count_reset("lost")
         except Exception:  # a defect of ours: this client pays with its connection, the others go on
             self.counters.failures += 1
             log.exception("client.failed")
@@ -190,6 +203,8 @@ class WebSocketServer:
         finally:
             wire.close()
             backlog.leave()
+            self.counters.frames += connection.sender.frames_sent
+            self.counters.bytes += connection.sender.bytes_sent
             del self.connections[connection]
             self._someone_left.set()
             self._someone_left = trio.Event()
@@ -203,7 +218,7 @@ class WebSocketServer:
     def _count_end(self, connection: Connection, code: int) -> None:
         self.roster.left(connection, code)
         if code in (ABNORMAL, CloseCode.STALLED):
-            self.counters.resets += 1
+            self.counters.count_reset("stalled" if code == CloseCode.STALLED else "lost")
             outbox = attrs.asdict(connection.sender.statistics())
             log.info("client.lost", client=connection.client_id, code=code, **outbox)
         else:

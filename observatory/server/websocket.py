@@ -29,6 +29,7 @@ from observatory.core.states import Input, State
 from observatory.server.backlog import Selection
 from observatory.server.transport import ControlStream
 from observatory.server.wire import answer_close
+from observatory.telemetry.measures import Measures
 
 log = structlog.get_logger()
 MAX_REPLIES_WAITING = 64  # then the server stops reading this connection until they drain
@@ -50,6 +51,7 @@ class Services:
     status: Callable[[], dict[str, Any]]
     timing: Timing
     limits: WireLimits
+    measures: Measures = attrs.field(factory=Measures)
 
 
 @attrs.define(eq=False)
@@ -63,15 +65,20 @@ class Connection:
     address: str = attrs.field(default="", kw_only=True)
     since_ms: int = attrs.field(factory=now_ms, kw_only=True)
     sender: Sender = attrs.field(init=False)
-    session: Session = attrs.field(factory=Session)
+    session: Session = attrs.field()
     _close: Close | None = None
     _greeted: bool = False
     _shutdown: bytes | None = None  # to be told after the hello, or while a credential is due
     _snapshot: trio.Event | None = None  # set when the last one is written
     _pinged: trio.Event | None = None  # the same of the last ping
+    _pinged_at: float | None = None  # until its pong comes
     _admitted: trio.Event = attrs.field(factory=trio.Event)
     _answers: RequestId = None  # the `auth` that the first frame answers
     _reading: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    @session.default
+    def _session(self) -> Session:
+        return Session(note=self.services.measures.count)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -188,8 +195,12 @@ class Connection:
         if len(message.encode()) > self.services.limits.message_bytes:  # trio-websocket counts characters
             self.close_soon(CloseCode.TOO_BIG, "message too big")
             return
+        pongs = self.session.pongs
         for effect in self.session.receive(message, trio.current_time(), now_ms()):
             await self._carry_out(effect)
+        if self.session.pongs > pongs and self._pinged_at is not None:
+            self.services.measures.times["ping_rtt"].add(int((trio.current_time() - self._pinged_at) * 1e9))
+            self._pinged_at = None
         await self.sender.wait_replies_below(MAX_REPLIES_WAITING)
 
     async def _carry_out(self, effect: Effect) -> None:
@@ -303,7 +314,7 @@ class Connection:
             self._send_ping(text_frame(replies.ping(at.log.epoch, at.pos, at.sent, at.now_ms)))
 
     def _send_ping(self, frame: bytes) -> None:
-        self._pinged = trio.Event()
+        self._pinged, self._pinged_at = trio.Event(), trio.current_time()
         self.sender.reply_nowait(frame, self._pinged)
 
     # -- timers --------------------------------------------------------------------------------------------------------
@@ -352,6 +363,7 @@ class Connection:
         await self.services.router.post(Reset(self.sender, self.legacy, self._tell_gap))
 
     def _tell_gap(self, place: Place) -> None:
+        self.services.measures.count("resyncs", "gap")
         self.session.on(Input.LOG_CHANGED, self.legacy)
         at = self._at(place)
         self._reply(replies.resync("gap", at.log, at.now_ms))

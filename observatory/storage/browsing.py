@@ -119,6 +119,11 @@ class ArchiveBrowser(ConversationReader):
         with explained(self._path):
             return Stored(key, line, length, span, flags, error, self._clean(self._bodies.of(key, codec, stored)))
 
+    def committed_at(self, seq: int) -> int | None:
+        """When an event of the log, or the first one behind it, was committed: ms."""
+        rows = self._rows("SELECT at FROM events WHERE seq >= ? ORDER BY seq LIMIT 1", (seq,))
+        return rows[0][0] if rows else None
+
     def calls(self, id: str, after: str, limit: int) -> list[dict[str, Any]]:
         """Tool calls of a conversation, by their ids, behind one."""
         query = (

@@ -20,6 +20,7 @@ from observatory.core.hook_events import Hook
 from observatory.core.pruning import Prune, Pruned, before
 from observatory.storage.log import EventLog, Retention
 from observatory.storage.opening import connect, explained
+from observatory.telemetry.measures import Measures
 
 log = structlog.get_logger()
 SLOW_COMMIT = 0.010  # seconds; after one such commit the next go to a thread, so that clients and pings do not wait
@@ -51,7 +52,9 @@ class Committer:
         retention: Retention,
         wall_ms: Callable[[], int],
         leaving: Callable[[bytes], bytes] | None = None,
+        measures: Measures | None = None,
     ) -> None:
+        self._measures = measures or Measures()
         self._log = event_log
         self._leaving = leaving
         self._retention = retention
@@ -72,6 +75,7 @@ class Committer:
             return None
         start = time.perf_counter()
         events = self._log.append(batch, self._wall_ms())
+        self._measure(start, events)
         if _was_slow(start, batch):
             self._in_thread = CALM_COMMITS
         return events if self._leaving is None else self._redacted(events, self._leaving)
@@ -85,8 +89,15 @@ class Committer:
         async with self._turn():
             start = time.perf_counter()
             events = await trio.to_thread.run_sync(self._log.append, batch, self._wall_ms(), limiter=self._limiter)
+            self._measure(start, events)
             self._in_thread = CALM_COMMITS if _was_slow(start, batch) else max(0, self._in_thread - 1)
             return events if self._leaving is None else self._redacted(events, self._leaving)
+
+    def _measure(self, start: float, events: tuple[Event, ...]) -> None:
+        self._measures.times["commit"].add(int((time.perf_counter() - start) * 1e9))
+        counts = self._measures.counters["events_committed"]
+        for event in events:
+            counts[event.type] = counts.get(event.type, 0) + 1
 
     def _redacted(self, events: tuple[Event, ...], leaving: Callable[[bytes], bytes]) -> tuple[Event, ...]:
         return tuple([attrs.evolve(event, payload=leaving(event.payload)) for event in events])

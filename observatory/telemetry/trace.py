@@ -45,6 +45,8 @@ class LatencyTrace:
     _window_seconds: float = 10.0
     _slow_ns: int = attrs.field(init=False)
     _hops: tuple[LogHistogram, ...] = attrs.field(factory=lambda: tuple(LogHistogram() for _ in HOPS), init=False)
+    _window: tuple[LogHistogram, ...] = attrs.field(factory=lambda: tuple(LogHistogram() for _ in HOPS), init=False)
+    _past: tuple[LogHistogram, ...] = attrs.field(factory=lambda: tuple(LogHistogram() for _ in HOPS), init=False)
     _slow: int = attrs.field(default=0, init=False)
     _since: int = attrs.field(factory=time.monotonic_ns, init=False)
 
@@ -77,9 +79,33 @@ class LatencyTrace:
                 slow_suppressed=max(0, self._slow - SLOW_LINES_PER_WINDOW),
                 hops={name: hop.to_json() for name, hop in zip(HOPS, self._hops, strict=True)},
             )
-            self._hops = tuple(LogHistogram() for _ in HOPS)
+            self._window, self._hops = self._hops, tuple(LogHistogram() for _ in HOPS)
+            for past, hop in zip(self._past, self._window, strict=True):
+                past.merge(hop)
+        else:
+            self._window = self._hops
         self._slow = 0
         self._since = now
+
+    def totals(self) -> dict[str, LogHistogram]:
+        """Each hop since the start."""
+        found = {}
+        for name, past, hop in zip(HOPS, self._past, self._hops, strict=True):
+            found[name] = LogHistogram()
+            found[name].merge(past)
+            found[name].merge(hop)
+        return found
+
+    def recent(self) -> dict[str, dict[str, float]]:
+        """Each hop in the window that ended last, with the one that goes on: seconds, and how many records."""
+        found = {}
+        for name, last, hop in zip(HOPS, self._window, self._hops, strict=True):
+            both = LogHistogram()
+            both.merge(last)
+            both.merge(hop)
+            quantiles = {key: round(both.quantile(q), 6) for key, q in (("p50", 0.5), ("p99", 0.99))}
+            found[name] = {**quantiles, "max": round(both.max, 6), "count": both.count}
+        return found
 
     async def run(self) -> None:
         """Flush every window until cancelled, and once more then."""
