@@ -302,6 +302,13 @@ def watch_roots(given: tuple[str, ...], environ: Mapping[str, str]) -> tuple[Pat
     return tuple(roots.values())
 
 
+def claude_settings(environ: Mapping[str, str] | None = None) -> Path:
+    """Claude Code's own settings of this user."""
+    env = os.environ if environ is None else environ
+    given = names(env.get("CLAUDE_CONFIG_DIR", ""))
+    return Path(given[0] if given else Path(env.get("HOME") or Path.home()) / ".claude").expanduser() / "settings.json"
+
+
 def projects_of(root: str) -> Path:
     """The projects directory that a root means. Raises UsageError when it cannot be one."""
     try:

@@ -27,6 +27,7 @@ LAW: dict[str, set[str]] = {
     "observatory.ingest": BASE,
     "observatory.client": BASE,
     "observatory.notify": BASE,
+    "observatory.hook": set(),  # a program of its own: the standard library only
     "observatory.publishing": BASE,
     "observatory.probe": {*BASE, "observatory.ingest", "observatory.publishing"},
     "observatory.commanded": {*BASE, "observatory.storage"},
@@ -40,7 +41,13 @@ LAW: dict[str, set[str]] = {
         "observatory.publishing",
     },
     # what the HTTP API serves: it asks the archive itself, and the rest of the server by what it is given
-    "observatory.api": {*BASE, "observatory.storage", "observatory.export", "observatory.reporting"},
+    "observatory.api": {
+        *BASE,
+        "observatory.server",
+        "observatory.storage",
+        "observatory.export",
+        "observatory.reporting",
+    },
     "observatory.reporting": {*BASE, "observatory.storage", "observatory.pricing"},
     "observatory.notifying": {
         *BASE,
