@@ -15,13 +15,14 @@ def hooks() -> None:
 
 
 def _which_settings(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
+    options = (
         click.option("-y", "--yes", is_flag=True, help="Do not ask."),
         click.option("--data-dir", type=click.Path(path_type=Path), metavar="DIR", help="The server's data directory."),
         click.option("--project", type=click.Path(path_type=Path), metavar="DIR",
-                     help="The settings of this project, instead of your own."),  # fmt: skip
+                     help="The settings of this project, instead of your own."),
         click.option("--settings", type=click.Path(path_type=Path), metavar="FILE", help="A settings file."),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for option in options:
         command = option(command)
     return command
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from observatory.core.client_items import Event, Snapshot
+from observatory.core.hook_events import WAITING_HOOKS
 from observatory.core.neutral import neutral
 from observatory.core.titles import FIELDS
 
@@ -182,6 +183,12 @@ def _forgotten_rows(type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...
     yield Span(QUIET, f"{type.replace('_', ' ')} "), Span(QUIET, one_line(data.get("id", "?")))
 
 
+def _hook_rows(_type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
+    name, payload = one_line(data.get("hook_event_name", "?")), _dict(data.get("payload"))
+    about = next((payload[key] for key in HOOK_TELLING if isinstance(payload.get(key), str) and payload[key]), "")
+    yield Span("bold yellow" if name in WAITING_HOOKS else QUIET, f"hook {name} "), Span("", one_line(about))
+
+
 def _no_rows(_type: str, _data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
     return iter(())
 
@@ -190,11 +197,15 @@ def _other_rows(type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
     yield Span(QUIET, f"{one_line(type)} "), Span(QUIET, one_line(data))
 
 
+HOOK_TELLING = ("message", "tool_name", "last_assistant_message", "reason", "source")  # the first that is there
+
+
 ROWS: Mapping[str, Callable[[str, dict[str, Any]], Iterator[tuple[Span, ...]]]] = {
     "message_added": _message_rows,
     "conversation_started": _conversation_rows,
     "conversation_update": _conversation_rows,
     "conversation_forgotten": _forgotten_rows,
+    "hook_event": _hook_rows,
     "project_update": _no_rows,  # it only teaches a name
     "project_forgotten": _forgotten_rows,
     "file_created": _file_rows,

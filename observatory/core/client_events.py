@@ -245,6 +245,19 @@ class SystemStatus(_Envelope):
 
 
 @attrs.frozen(kw_only=True)
+class HookEvent(_Envelope):
+    """What a hook of Claude Code, or a script, told of a session. payload: all of it."""
+
+    id: str
+    hook_event_name: str
+    session_id: str
+    conversation_id: str
+    project_id: str | None
+    at: str
+    payload: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
 class OtherEvent(_Envelope):
     """A type this version does not know, a program's own message, or data of another shape than documented."""
 
@@ -260,6 +273,7 @@ TypedEvent = (
     | FileModified
     | FileDeleted
     | SystemStatus
+    | HookEvent
     | OtherEvent
 )
 Delivery = TypedEvent | Snapshot | Gap | Incomplete  # what a subscription hands out
@@ -275,6 +289,7 @@ CLASSES: dict[str, type[TypedEvent]] = {
     "file_modified": FileModified,
     "file_deleted": FileDeleted,
     "system_status": SystemStatus,
+    "hook_event": HookEvent,
 }
 
 

@@ -18,6 +18,7 @@ from observatory.core.replies import rfc3339
 from observatory.core.topics import ALL_CONVERSATIONS, is_topic, of_conversation
 
 HOOK_EVENT = "hook_event"
+WAITING_HOOKS = frozenset({"PermissionRequest"})  # the session waits for the person
 MAX_BYTES = 256 * 1024  # of one event's body: as a frame of the pipeline
 NAME_CHARS, KEY_CHARS = 100, 200
 _SESSION = "session_id"

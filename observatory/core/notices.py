@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import attrs
 
+from observatory.core.hook_events import HOOK_EVENT, WAITING_HOOKS
+
 Kind = Literal["finished", "waiting", "error", "budget", "more"]
 KINDS: tuple[Kind, ...] = ("finished", "waiting", "error", "budget")
 HOLD = 3.0  # seconds
@@ -50,6 +52,9 @@ class Notices:
         """An event, as it was committed."""
         if not isinstance(data, dict):
             return
+        if type_ == HOOK_EVENT:
+            self._asked(data, now)
+            return
         id = data.get("conversation_id" if type_ == "message_added" else "id")
         if not isinstance(id, str) or "." in id:
             return
@@ -57,6 +62,12 @@ class Notices:
             self._changed(self._of(id), data, now)
         elif type_ == "message_added" and _is_error(data.get("record")):
             self._of(id).due = ("error", now)
+
+    def _asked(self, data: dict[str, Any], now: float) -> None:
+        """A hook tells at once what the transcript does not: that a permission is asked for."""
+        id = data.get("conversation_id")
+        if data.get("hook_event_name") in WAITING_HOOKS and isinstance(id, str):
+            self._of(id.partition(".")[0]).due = ("waiting", now + HOLD)
 
     def forget(self, id: str) -> None:
         """Nothing more is said of it."""
