@@ -166,3 +166,9 @@ class BroadcastBody(Asked):
 
 class LogoutBody(Asked):
     """Nothing."""
+
+
+class AssetQuery(Asked):
+    """v: which content is meant."""
+
+    v: str = ""

@@ -4,6 +4,7 @@ from hashlib import blake2b
 from importlib import resources
 from typing import Any
 
+from observatory.api.asked import AssetQuery
 from observatory.api.metrics import Told, text
 from observatory.api.sources import Sources
 from observatory.api.table import Call, Document, NoQuery, Refusal, not_found
@@ -20,18 +21,18 @@ async def page(api: Sources, call: Call[NoQuery, None]) -> Document:
     """A shell without data: what it shows it asks the API for."""
     body = _file("index.html").replace(b"{base}", api.base.encode())
     for name in ASSETS:
-        body = body.replace(f"assets/{name}".encode(), f"assets/{name}?{_mark(_file(name))}".encode())
+        body = body.replace(f"assets/{name}".encode(), f"assets/{name}?v={_mark(_file(name))}".encode())
     return Document(body, "text/html; charset=utf-8", f'"{_mark(body)}"', (("Content-Security-Policy", PAGE),))
 
 
-async def asset(api: Sources, call: Call[NoQuery, None]) -> Document:
+async def asset(api: Sources, call: Call[AssetQuery, None]) -> Document:
     """A file of the page. Under its mark it never changes."""
     name = call.path["name"]
     if name not in ASSETS:
         raise not_found("asset")
     body = _file(name)
     mark = _mark(body)
-    fixed = call.head.target.endswith(f"?{mark}")
+    fixed = call.query.v == mark
     kept = "public, max-age=31536000, immutable" if fixed else "no-cache"
     return Document(body, ASSETS[name], f'"{mark}"', (("Cache-Control", kept),))
 

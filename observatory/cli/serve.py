@@ -29,6 +29,7 @@ def run(flags: Mapping[str, Any]) -> None:
 def _tell(config: Config, ready: app.Ready) -> None:
     """The ready line, on standard output, where nothing else goes."""
     click.echo(f"observatory is ready at {ready.url}   (watch it: {sys.argv[0]} tail{_same_server(config)})")
+    click.echo(f"open {ready.url.replace('ws', 'http', 1).removesuffix('/ws')}/ in a browser")
     present = [root for root in ready.roots if Path(root).is_dir()]
     if present:
         click.echo(f"watching {', '.join(present)}")
