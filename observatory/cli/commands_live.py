@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from observatory.cli.command import one_line_errors
+from observatory.cli.command import one_line_errors, which_server
 
 
 @click.group()
@@ -55,3 +55,24 @@ def status(**options: Any) -> None:  # noqa: ANN401 - the options above
     from observatory.cli.hooks import Options, status
 
     status(Options(**options))
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Print one frame, and exit.")
+@which_server
+@one_line_errors
+def top(place: dict[str, Any], once: bool) -> None:
+    """Show what every session does now, in the whole terminal; ? tells the keys."""
+    import sys
+
+    import trio
+
+    from observatory.cli import top as command
+    from observatory.cli.place import Where
+    from observatory.cli.terminal import PlainConsole
+
+    server = Where(**place).server()
+    if once:
+        trio.run(command.once, server, PlainConsole(sys.stdout))
+    else:
+        trio.run(command.run, server)

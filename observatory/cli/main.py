@@ -10,7 +10,7 @@ from observatory import __version__
 from observatory.cli.command import EXIT_FAILURE, OneLineGroup, one_line_errors, which_server
 from observatory.cli.commands_find import export, resume, search, show, tag
 from observatory.cli.commands_keep import backup, notify, prune, restore
-from observatory.cli.commands_live import hooks
+from observatory.cli.commands_live import hooks, top
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -240,5 +240,5 @@ def trace(files: tuple[str, ...]) -> None:
     run(files)
 
 
-for _command in (search, show, resume, export, tag, prune, backup, restore, notify, hooks):
+for _command in (search, show, resume, export, tag, prune, backup, restore, notify, hooks, top):
     main.add_command(_command)

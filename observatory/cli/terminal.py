@@ -17,13 +17,12 @@ from rich.text import Text
 from observatory.core.client_items import Event, Snapshot
 from observatory.core.hook_events import WAITING_HOOKS
 from observatory.core.neutral import neutral
+from observatory.core.telling import HOOK, telling
 from observatory.core.titles import FIELDS
 
 TEXT_CHARS = 2000  # of one text in a pipe, where no width cuts it
 SHORT_ID = 8
 UNKNOWN_PLACE = "-"
-# The field of a tool's input that says most, in this order.
-TELLING = ("command", "file_path", "notebook_path", "path", "pattern", "url", "query", "description", "prompt", "skill")
 STYLES = {"prompt": "bold cyan", "command": "cyan", "interruption": "bold yellow", "error": "bold red"}
 QUIET = "dim"
 NAMING = frozenset(FIELDS)  # such a record is told by the conversation_update that follows, if the title changes
@@ -155,8 +154,8 @@ def _result_row(result: dict[str, Any]) -> tuple[Span, ...]:
 
 def _input(value: object) -> str:
     if isinstance(value, dict):
-        telling = next((value[key] for key in TELLING if isinstance(value.get(key), str) and value[key]), None)
-        return one_line(value if telling is None else telling) if value else ""
+        told = telling(value)
+        return one_line(value if told is None else told) if value else ""
     return "" if value is None else one_line(value)
 
 
@@ -185,8 +184,8 @@ def _forgotten_rows(type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...
 
 def _hook_rows(_type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
     name, payload = one_line(data.get("hook_event_name", "?")), _dict(data.get("payload"))
-    about = next((payload[key] for key in HOOK_TELLING if isinstance(payload.get(key), str) and payload[key]), "")
-    yield Span("bold yellow" if name in WAITING_HOOKS else QUIET, f"hook {name} "), Span("", one_line(about))
+    style = "bold yellow" if name in WAITING_HOOKS else QUIET
+    yield Span(style, f"hook {name} "), Span("", one_line(telling(payload, HOOK) or ""))
 
 
 def _no_rows(_type: str, _data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
@@ -195,9 +194,6 @@ def _no_rows(_type: str, _data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
 
 def _other_rows(type: str, data: dict[str, Any]) -> Iterator[tuple[Span, ...]]:
     yield Span(QUIET, f"{one_line(type)} "), Span(QUIET, one_line(data))
-
-
-HOOK_TELLING = ("message", "tool_name", "last_assistant_message", "reason", "source")  # the first that is there
 
 
 ROWS: Mapping[str, Callable[[str, dict[str, Any]], Iterator[tuple[Span, ...]]]] = {

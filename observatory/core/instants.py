@@ -39,3 +39,9 @@ def with_ms(text: str) -> str:
 def _milliseconds(moment: datetime) -> str:
     naive = moment.astimezone(UTC).replace(tzinfo=None)
     return naive.isoformat(timespec="milliseconds") + "Z"
+
+
+def ms_of(text: str) -> int | None:
+    """An RFC 3339 text as ms since the epoch; None if it is no time."""
+    found = instant(text)
+    return None if found is None else round(datetime.fromisoformat(found).timestamp() * 1000)

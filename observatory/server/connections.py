@@ -40,6 +40,7 @@ from observatory.telemetry.measures import Measures
 log = structlog.get_logger()
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+SHOWN = 20  # clients that the status names one by one
 Judge = Callable[[Filter], bool]  # what a filter says of a message
 
 
@@ -288,7 +289,8 @@ class ConnectionManager:
         """What get_status and `observatory status` show: the feed's part and this one's."""
         mine, theirs = self.stats(), self._feed.stats()
         both = {name: {**mine[name], **theirs[name]} for name in ("gauges", "counters")}
-        return {**theirs, **mine, **both}
+        slowest = self._server.roster.slowest(self._server.connections, SHOWN)
+        return {**theirs, **mine, **both, "client_list": slowest}
 
 
 def url_of(listener: trio.SocketListener, *, tls: bool = False) -> str:

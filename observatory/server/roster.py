@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from heapq import nlargest
 from typing import Any
 
 import attrs
@@ -36,6 +37,11 @@ class Roster:
     def told(self, connections: Iterable[Connection]) -> dict[str, Any]:
         """As the API's /clients."""
         return {"clients": [self._client(one) for one in connections], "closed": list(reversed(self._closed))}
+
+    def slowest(self, connections: Iterable[Connection], most: int) -> list[dict[str, Any]]:
+        """Those furthest behind, and then those that were sent most."""
+        chosen = nlargest(most, connections, key=lambda one: (self._lag(one), one.sender.frames_sent))
+        return [self._client(one) for one in chosen]
 
     def _client(self, connection: Connection) -> dict[str, Any]:
         queued = connection.sender.statistics()
