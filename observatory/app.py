@@ -15,10 +15,7 @@ import structlog
 import trio
 
 from actors.sender import OutboxLimits
-from observatory.api import openapi
-from observatory.api.asgi import Application
-from observatory.api.routes import ROUTES
-from observatory.api.sources import Sources
+from observatory.api.mount import answer_http
 from observatory.config import Config
 from observatory.core.drain import Pace
 from observatory.core.handshake import LOOPBACK_NAMES, Policy
@@ -27,7 +24,7 @@ from observatory.core.redact import redact
 from observatory.core.replies import Timing
 from observatory.core.visitors import Proxies, networks_of
 from observatory.ingest.bulk import Workers
-from observatory.monitor import FileMonitor, alone, now_ms
+from observatory.monitor import FileMonitor, alone
 from observatory.server.connections import ConnectionManager, url_of
 from observatory.server.listener import listen
 from observatory.server.tls import server_context
@@ -67,7 +64,8 @@ async def serve(config: Config, on_ready: Callable[[Ready], None], dropped: Call
         listeners = await listen(config.host, config.port)
         async with make_monitor(config, lock) as monitor, notifying(config, monitor):
             manager = make_manager(config, monitor, min(config.max_clients, fds - FD_RESERVE), token, tls)
-            answer_http(config, monitor, manager, dropped)
+            leaving = redact if config.redact else None
+            answer_http(monitor, manager, policy=policy_of(config), leaving=leaving, dropped=dropped)
             await Node(config, monitor, manager).run(listeners, on_ready)
         log.info("server.stopped", head=monitor.events.position.head)
     finally:
@@ -196,25 +194,6 @@ def policy_of(config: Config) -> Policy:
         config.handshake_burst,
         public.path,
     )
-
-
-def answer_http(
-    config: Config, monitor: FileMonitor, manager: ConnectionManager, dropped: Callable[[], int] = lambda: 0
-) -> None:
-    """The HTTP API on the same port."""
-    policy, ending = policy_of(config), trio.Event()
-    sources = Sources(
-        monitor,
-        manager,
-        ending,
-        redact if config.redact else None,
-        now_ms,
-        policy.base,
-        openapi.document(ROUTES, policy.base),
-        connections=lambda: manager.http_connections,
-        dropped=dropped,
-    )
-    manager.answer_http(Application(sources, policy), ending)
 
 
 def make_manager(

@@ -56,10 +56,17 @@ class Status(Positioned):
 
     version: str
     uptime_seconds: float
+    roots: list[str]
+    data_dir: str
+    log: dict[str, Any]
     clients: dict[str, int]
+    client_list: list["Client"]
     gauges: dict[str, Any]
     counters: dict[str, Any]
     components: list[Component]
+    latency: dict[str, dict[str, float]]
+    watcher: dict[str, Any]
+    import_: dict[str, Any] = msgspec.field(name="import")
 
 
 class Client(Shape):
