@@ -25,6 +25,7 @@ from observatory.server.gate import Caller
 from observatory.server.oneport import Message, Scope, Stalled
 
 log = structlog.get_logger()
+VERSIONS = ("1.0", "1.1")
 MAX_BODY = 17 * 1024 * 1024  # a broadcast may have 16 MiB
 LONGEST_NAME = 250  # of what stands in a path: ids are shorter
 BODY_SECONDS = 30.0  # for all of it
@@ -60,6 +61,8 @@ class Application:
         except CUT:
             raise
         except Exception as error:
+            if isinstance(error, ExceptionGroup) and (cut := _cut(error)) is not None:
+                raise cut from error
             if answered.began:  # half an answer must not look like a whole one
                 log.warning("http.cut", path=head.target.partition("?")[0], error=str(error))
                 raise trio.BrokenResourceError from error
@@ -77,6 +80,8 @@ class Application:
     async def _answer(
         self, scope: Scope, head: Head, routes: list[Route], path: Mapping[str, str], receive: Receive, once: "_Once"
     ) -> None:
+        if head.version not in VERSIONS:
+            raise Refusal(400, "BAD_REQUEST", "speak HTTP/1.1", (("Connection", "close"),))
         caller: Caller = scope["state"]["caller"]
         if (allowed := answers.preflight(head, self.policy)) is not None:
             await once.finish(allowed)
@@ -108,6 +113,15 @@ class Application:
         text = await _body(head, receive)
         raw = orjson.loads(text)
         return Call(path, query, msgspec.convert(raw, route.body), raw, head, caller)
+
+
+def _cut(group: ExceptionGroup[Exception]) -> Exception | None:
+    """What a group says of the connection, if it says nothing else."""
+    cuts, others = group.split(CUT)
+    found: Exception | None = cuts if others is None else None
+    while isinstance(found, ExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 async def _nobody(scope: Scope, receive: Receive, send: Send) -> None:

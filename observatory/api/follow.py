@@ -3,7 +3,8 @@
 The bytes of an event are those of the WebSocket, so whatever a client shows is the same however it came.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 
 import attrs
 import orjson
@@ -155,8 +156,9 @@ async def _lines(api: Sources, which: Wanted, at: int, *, follow: bool) -> Async
         return b"".join([part for row in rows for part in (row.payload, b"\n")])
 
     try:
-        async for piece in _pieces(api, which, at, join, b"\n", follow=follow):
-            yield piece
+        async with aclosing(_pieces(api, which, at, join, b"\n", follow=follow)) as pieces:
+            async for piece in pieces:
+                yield piece
     except Gap as gap:
         yield orjson.dumps({"type": "resync", "data": _resync(api, gap)}) + b"\n"
 
@@ -180,8 +182,9 @@ async def _server_sent(api: Sources, which: Wanted, since: str | None) -> AsyncI
             at = start(api, since)
             since = f"{api.position.epoch}:{at}"
             join = _framed(api.position.epoch)
-            async for piece in _pieces(api, which, at, join, b": ping\n\n", follow=True):
-                yield piece
+            async with aclosing(_pieces(api, which, at, join, b": ping\n\n", follow=True)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except (Gap, ValueError) as gap:
             told = _resync(api, gap if isinstance(gap, Gap) else Gap("no_position"))
             now = api.position
@@ -199,7 +202,7 @@ def _framed(epoch: str) -> Callable[[list[Stored]], bytes]:
 
 async def _pieces(
     api: Sources, which: Wanted, at: int, join: Callable[[list[Stored]], bytes], ping: bytes, *, follow: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """What follows, joined as it is read; `ping` when there was nothing for long. Raises Gap."""
     reader = object()
     api.pages.enter(reader)

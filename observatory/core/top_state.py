@@ -214,7 +214,7 @@ class TopState:
             found.append(self._row(session, now_ms, busy, 0))
             if agents:
                 shown = [child for child in children if idle or child.shown == "working"]
-                found += [self._row(child, now_ms, 0, 1) for child in sorted(shown, key=lambda one: -one.updated_ms)]
+                found += [self._row(child, now_ms, 0, 1) for child in sorted(shown, key=_latest)]
         return found
 
     def _key(self, session: Session, sort: Sort, now_ms: int) -> tuple[Any, ...]:
@@ -234,6 +234,10 @@ class TopState:
             session.title or "", session.model or "", session.now, max(0, now_ms - session.updated_ms) / 1000,
             session.messages, session.rate.total(now_ms), session.tokens, busy, depth,
         )  # fmt: skip
+
+
+def _latest(session: Session) -> tuple[int, str]:
+    return -session.updated_ms, session.id
 
 
 def _is_fresh(session: Session, now_ms: int) -> bool:

@@ -146,7 +146,7 @@ class WebSocketServer:
         head = received.head
         if isinstance(head, Head):
             head = attrs.evolve(head, target=without_base(head.target, self.policy.base))
-            if self.http is not None and not self.draining and not is_upgrade(head):
+            if self.http is not None and not is_upgrade(head):
                 await self._answer(self.http, stream, plain, head, received.all)
                 return
         verdict = head if isinstance(head, Refused) else self.gate.judge(plain.socket, head)
@@ -167,8 +167,9 @@ class WebSocketServer:
         self, http: HttpSide, stream: Wired, plain: trio.SocketStream, head: Head, received: bytes
     ) -> None:
         """HTTP, for as long as the connection is kept."""
-        if http.full:
-            await self._refuse(stream, upgrade.unavailable("FULL", "too many connections; close some"))
+        if self.draining or http.full:
+            why = ("DRAINING", "the server is going down") if self.draining else ("FULL", "too many connections")
+            await self._refuse(stream, upgrade.unavailable(*why))
             return
         self._open -= 1  # these do not take the places of WebSocket clients
         try:

@@ -201,6 +201,7 @@ class _HttpConnection:
     async def _leave(self) -> None:
         """Say that nothing follows; what the client still sends is read for a moment: a reset would eat the answer."""
         with trio.move_on_after(LINGER_SECONDS):
-            await self._stream.send_eof()
+            async with self._one_writer:
+                await self._stream.send_eof()
             while self._closing and await self._stream.receive_some(RECEIVE_BYTES):
                 pass

@@ -1,5 +1,6 @@
 """A node with its HTTP API on a real port, some conversations, and a client that checks every answer's shape."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -126,6 +127,7 @@ async def staged(
     *,
     policy: Policy | None = None,
     token: Any = None,
+    tls: ssl.SSLContext | None = None,
     limits: HttpLimits | None = None,
     headers: dict[str, str] | None = None,
     **settings: Any,
@@ -146,7 +148,7 @@ async def staged(
     second.parent.mkdir(parents=True, exist_ok=True)
     second.write_bytes(prompt(0, "make it blue", sessionId=TWO, cwd="/v", uuid="other") + b"\n")
     async with FileMonitor([root], directory / "data", **settings) as monitor, trio.open_nursery() as nursery:
-        manager = ConnectionManager(monitor, policy=policy, token=token, measures=monitor.measures)
+        manager = ConnectionManager(monitor, policy=policy, token=token, tls=tls, measures=monitor.measures)
         answer_http(monitor, manager, policy=policy, limits=limits)
         listeners = await listen("127.0.0.1", 0)
         nursery.start_soon(manager.serve, listeners)
