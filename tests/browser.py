@@ -30,6 +30,16 @@ def chromium() -> str:
     return found
 
 
+def needed(program: str, package: str) -> str:
+    """A program's path; without it the test is skipped, in CI it fails."""
+    found = shutil.which(program)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(f"no {program}: install the package {package}")
+        pytest.skip(f"no {program} here: install the package {package} to run this")
+    return found
+
+
 def dom_of(url: str, profile: Path) -> str:
     """A page as it was loaded."""
     done = subprocess.run(

@@ -38,6 +38,7 @@ SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "tls_cert": ("/cert.pem", Path("/cert.pem"), ("~nobody-of-that-name/x",)),
     "tls_key": ("/key.pem", Path("/key.pem"), ("~nobody-of-that-name/x",)),
     "trusted_proxies": ("10.0.0.1, fd00::/8", ("10.0.0.1", "fd00::/8"), ("nginx",)),
+    "public_url": ("https://a.example/b/", "https://a.example/b", ("a.example", "ftp://a")),
     "handshakes_per_s": ("5", 5, ("0",)),
     "handshake_burst": ("5", 5, ("0",)),
     "max_clients": ("7", 7, ("0",)),

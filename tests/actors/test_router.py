@@ -373,3 +373,36 @@ async def test_a_full_outbox_in_a_large_audience_sends_only_that_client_to_catch
     await settle()
     assert clients[3].cursor == 0
     assert [client.taken for client in clients].count(b"1,") == BREATH + 1
+
+
+async def test_a_reader_of_the_log_waits_for_what_is_routed_next() -> None:
+    router: Router[str] = Router(EVERYONE, 5, 8, time.monotonic_ns)
+    seen: list[int] = []
+
+    async def wait() -> None:
+        await router.wait_beyond(5)
+        seen.append(router.head)
+        await router.wait_beyond(5)  # at once
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(router.run)
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        await router.post(Publish((Routed(6, ("a",), b"x"),)))
+        await router.post(Publish((Routed(7, ("a",), b"x"),)))
+        await wait_all_tasks_blocked()
+        await router.wait_turn()
+        nursery.cancel_scope.cancel()
+    assert len(seen) == 2
+
+
+async def test_a_place_without_a_client_is_the_head() -> None:
+    router: Router[str] = Router(EVERYONE, 5, 8, time.monotonic_ns)
+    places: list[Place] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(router.run)
+        await router.post(At(None, places.append))
+        await router.wait_turn()
+        nursery.cancel_scope.cancel()
+    assert places == [Place(5, None)]

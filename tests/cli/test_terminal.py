@@ -79,6 +79,11 @@ def printed(*events: Event, **options: Any) -> str:
         (event("project_update", {"id": "p1", "name": "w"}), []),
         (event("conversation_forgotten", {"id": "c1", "project_id": "p1"}), ["conversation forgotten c1"]),
         (event("project_forgotten", {"id": "p1"}), ["project forgotten p1"]),
+        (
+            event("hook_event", {"hook_event_name": "PermissionRequest", "payload": {"tool_name": "Bash"}}),
+            ["hook PermissionRequest Bash"],
+        ),
+        (event("hook_event", {"payload": None}), ["hook ? "]),
         (event("file_modified", {"file_path": "/r/x.jsonl"}), ["file modified /r/x.jsonl"]),
         (
             event(

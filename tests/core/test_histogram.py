@@ -102,3 +102,21 @@ def test_an_empty_histogram_answers_zero() -> None:
 def test_what_is_no_histogram_is_refused(data: object) -> None:
     with pytest.raises(ValueError, match=r"not a|no such|invalid literal"):
         LogHistogram.from_json(data)
+
+
+@given(samples)
+def test_what_is_below_a_bound_is_counted_within_a_thirty_second(values: list[int]) -> None:
+    histogram, bounds = histogram_of(values), (0.0, 1e-6, 0.001, 1.0, 1e6)
+    below = histogram.below(bounds)
+    assert below == sorted(below)
+    for bound, count in zip(bounds, below, strict=True):
+        surely = sum(value <= bound * 1e9 * (1 - RELATIVE_ERROR) for value in values)
+        perhaps = sum(value <= bound * 1e9 * (1 + 2 * RELATIVE_ERROR) + 1 for value in values)
+        assert surely <= count <= perhaps
+
+
+@given(samples, samples)
+def test_the_sum_is_exact(left: list[int], right: list[int]) -> None:
+    both = histogram_of(left)
+    both.merge(histogram_of(right))
+    assert both.total_ns == sum(left) + sum(right)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from observatory.core.instants import instant, with_ms
+from observatory.core.instants import instant, ms_of, with_ms
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,9 @@ def test_utc_is_kept_as_found_and_an_offset_is_converted(text: str, found: str, 
 )
 def test_what_is_no_time_is_none(text: str) -> None:
     assert instant(text) is None
+
+
+def test_a_time_is_told_in_ms() -> None:
+    assert ms_of("1970-01-01T00:00:01.500Z") == 1500
+    assert ms_of("1970-01-01T01:00:00+01:00") == 0
+    assert ms_of("yesterday") is None

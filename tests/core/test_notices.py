@@ -118,3 +118,22 @@ def test_a_budget_is_told_once_a_period() -> None:
     assert notice.text == "$12.50 spent in 2026-11-25, more than the budget of $10.00"
     assert spending.check("2026-11-25", 13, 3) is None
     assert spending.check("2026-11-26", 11, 4) is not None
+
+
+def test_a_permission_that_a_hook_tells_of_is_told_if_it_lasts() -> None:
+    notices = working()
+    asked = {"conversation_id": "c1.a", "hook_event_name": "PermissionRequest"}
+    notices.take("hook_event", asked, 10)
+    assert said(notices, 11) == []
+    assert said(notices, 10 + HOLD) == [("waiting", "waits for you: Cart")]
+    notices.take("hook_event", asked | {"hook_event_name": "Stop"}, 20)
+    notices.take("hook_event", {"hook_event_name": "PermissionRequest"}, 20)
+    assert said(notices, 40) == []
+
+
+def test_a_permission_that_is_given_at_once_is_nothing() -> None:
+    notices = working()
+    notices.take("hook_event", {"conversation_id": "c1", "hook_event_name": "PermissionRequest"}, 10)
+    update(notices, 11, activity="idle")
+    update(notices, 11.5, activity="working")
+    assert said(notices, 100) == []

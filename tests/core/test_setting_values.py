@@ -1,7 +1,7 @@
 import pytest
 
 from observatory.core.errors import UsageError
-from observatory.core.setting_values import age_or_off, amount, retention_of, size_or_off
+from observatory.core.setting_values import age_or_off, amount, public_url, retention_of, size_or_off
 
 
 def test_bounds_of_events_are_told_apart_by_their_shape() -> None:
@@ -36,3 +36,13 @@ def test_off_is_none() -> None:
         age_or_off("x")
     with pytest.raises(ValueError, match="is no size"):
         size_or_off("x")
+
+
+def test_a_public_address_has_a_scheme_a_host_and_maybe_a_path() -> None:
+    assert public_url("https://obs.example/watch/") == "https://obs.example/watch"
+    assert public_url("http://[::1]:8080") == "http://[::1]:8080"
+    assert public_url("") is public_url(None) is None
+    for bad in ("obs.example", "ftp://x", "https://", "https://x?y", "https://x#y", "https://u:p@x", "https://x/a b",
+                "https://x:0", "https://[x", "https://x//y"):  # fmt: skip
+        with pytest.raises(ValueError, match="is no address"):
+            public_url(bad)

@@ -110,3 +110,17 @@ async def test_run_flushes_every_window_and_once_more_when_cancelled(lines: Line
             assert len(lines.of("latency.window")) == 1
             await trio.sleep_forever()
     assert [window["count"] for window in lines.of("latency.window")] == [1, 1]
+
+
+def test_totals_go_on_over_windows_and_recent_is_the_last_one_with_this() -> None:
+    trace = LatencyTrace(Lines().log)
+    trace.observe(STAMPS, 10 * MS, 2)
+    trace.flush()
+    trace.observe(STAMPS, 20 * MS)
+    assert trace.totals()["detected_to_written"].count == 3
+    assert trace.recent()["detected_to_written"]["count"] == 3
+    trace.flush()
+    trace.flush()
+    assert trace.totals()["detected_to_written"].count == 3
+    recent = trace.recent()["detected_to_written"]
+    assert (recent["count"], recent["max"]) == (0, 0.0)
