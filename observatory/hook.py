@@ -101,6 +101,8 @@ def _secured(plain: socket.socket, host: str, certificate: str | None) -> socket
     import ssl
 
     context = ssl.create_default_context(cafile=certificate)
+    if certificate is not None:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.check_hostname = certificate is None  # that very certificate is trusted, whatever name it bears
     return context.wrap_socket(plain, server_hostname=host)
 

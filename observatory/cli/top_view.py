@@ -119,7 +119,7 @@ def _head(state: TopState, link: Link, now_ms: int, width: int) -> Iterator[Text
     clients = f"{sum(modes.values())} clients" if modes else ""
     if lag := gauges.get("client_lag_events"):
         clients += f", {lag:,} events behind"
-    yield Text(told) + Text(spark(bars[-min(60, max(10, width - 60)) :]), "blue") + Text(f"  {clients}", "dim")
+    yield Text(told) + Text(spark(bars[-min(60, max(8, width - 75)) :]), "blue") + Text(f"  {clients}", "dim")
 
 
 def spark(values: list[float]) -> str:
