@@ -63,7 +63,7 @@ def test_a_frame_says_what_happens() -> None:
     link = Link("ws://x/ws", None, STATUS)
     text = "\n".join(line.plain for line in frame(state(), View(agents=True), link, NOW, 120, 24))
     for part in ("live", "up 61s", "event 1,234", "degraded: disk", "3 clients, 5 events behind", "◆", "└ title a.1",
-                 "→ Bash rm -rf /", "1500", "in all 0.40/200"):  # fmt: skip
+                 "→ Bash rm -rf /", "1.5k", "in all 0.40/200"):  # fmt: skip
         assert part in text, part
     lost = Link("ws://x", "connection lost; old")
     away = "\n".join(line.plain for line in frame(TopState(), View(), lost, NOW, 80, 10))
