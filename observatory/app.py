@@ -63,7 +63,7 @@ async def serve(config: Config, on_ready: Callable[[Ready], None], dropped: Call
         token = None if config.auth == "none" else ensure(config.token_file).current
         listeners = await listen(config.host, config.port)
         async with make_monitor(config, lock) as monitor, notifying(config, monitor):
-            manager = make_manager(config, monitor, min(config.max_clients, fds - FD_RESERVE), token, tls)
+            manager = make_manager(config, monitor, fds - FD_RESERVE, token, tls)
             leaving = redact if config.redact else None
             answer_http(monitor, manager, policy=policy_of(config), leaving=leaving, dropped=dropped)
             await Node(config, monitor, manager).run(listeners, on_ready)
@@ -199,7 +199,7 @@ def policy_of(config: Config) -> Policy:
 def make_manager(
     config: Config,
     monitor: FileMonitor,
-    max_clients: int,
+    max_connections: int,
     token: Callable[[], str] | None = None,
     tls: ssl.SSLContext | None = None,
 ) -> ConnectionManager:
@@ -213,7 +213,8 @@ def make_manager(
         policy=policy,
         outbox=outbox,
         timing=timing,
-        max_clients=max_clients,
+        max_clients=min(config.max_clients, max_connections),
+        max_connections=max_connections,
         pace=pace,
         token=token,
         tls=tls,

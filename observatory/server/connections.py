@@ -8,6 +8,7 @@ import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Protocol
 
 import attrs
@@ -84,7 +85,7 @@ class ConnectionManager:
           pace: how fast clients are sent away at the end. token: gives the token that clients must have; without one
           only processes of the own user and of root may connect. transport_of, owner_of: how an accepted connection is
           written to, and which user is at its other end, where that is not the kernel's to say. measures: where this
-          server counts, beside the feed.
+          server counts, beside the feed. max_connections: WebSocket clients and HTTP connections together.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class ConnectionManager:
         transport_of: Callable[[Wired], WireTransport] = transport_of,
         owner_of: Callable[[Address, Address], int | None] = owner,
         measures: Measures | None = None,
+        max_connections: float = inf,
     ) -> None:
         outbox = outbox or OutboxLimits()
         limits = WireLimits(outbox.frames, outbox.bytes)
@@ -114,6 +116,7 @@ class ConnectionManager:
         self._server = WebSocketServer(
             services, policy or Policy(), outbox, max_clients, feed.on_written, jitter,
             token=token, tls=tls, transport_of=transport_of, owner_of=owner_of,
+            max_connections=max_connections,
         )  # fmt: skip
 
     # -- serving -------------------------------------------------------------------------------------------------------

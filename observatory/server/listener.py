@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from itertools import count
+from math import inf
 from typing import Any
 
 import attrs
@@ -61,7 +62,8 @@ class Counters:
 class WebSocketServer:
     """Accepts clients on one port. `serve` runs until cancelled; `shut_down` says goodbye to all, by and by.
 
-    http: answers what asks for no WebSocket; without it only the protocol's own refusals are answered.
+    http: answers what asks for no WebSocket; without it only the protocol's own refusals are answered. max_connections:
+    of both kinds together, if there are descriptors for no more.
     """
 
     services: Services
@@ -72,6 +74,7 @@ class WebSocketServer:
     jitter: Callable[[int, int], int]
     token: Callable[[], str] | None = attrs.field(default=None, kw_only=True, repr=False)
     tls: ssl.SSLContext | None = attrs.field(default=None, kw_only=True)
+    max_connections: float = attrs.field(default=inf, kw_only=True)
     transport_of: Callable[[Wired], WireTransport] = attrs.field(default=transport_of, kw_only=True)
     owner_of: Callable[[peer.Address, peer.Address], int | None] = attrs.field(default=peer.owner, kw_only=True)
     gate: Gate = attrs.field(init=False)
@@ -155,7 +158,7 @@ class WebSocketServer:
             return
         if isinstance(verdict, Accepted) and self.draining:
             verdict = upgrade.unavailable("DRAINING", "the server is going down")
-        if isinstance(verdict, Accepted) and self._open > self.max_clients:
+        if isinstance(verdict, Accepted) and (self._open > self.max_clients or self._is_full()):
             verdict = upgrade.unavailable("FULL", f"{self.max_clients} clients are connected already")
         if isinstance(verdict, Refused):
             await self._refuse(stream, verdict)
@@ -167,7 +170,7 @@ class WebSocketServer:
         self, http: HttpSide, stream: Wired, plain: trio.SocketStream, head: Head, received: bytes
     ) -> None:
         """HTTP, for as long as the connection is kept."""
-        if self.draining or http.full:
+        if self.draining or http.full or self._is_full():
             why = ("DRAINING", "the server is going down") if self.draining else ("FULL", "too many connections")
             await self._refuse(stream, upgrade.unavailable(*why))
             return
@@ -177,6 +180,9 @@ class WebSocketServer:
             await http.serve(stream, plain, received, state)
         finally:
             self._open += 1
+
+    def _is_full(self) -> bool:
+        return self._open + (0 if self.http is None else self.http.open) > self.max_connections
 
     async def _refuse(self, stream: Wired, refused: Refused) -> None:
         self.counters.refused[refused.status] = self.counters.refused.get(refused.status, 0) + 1

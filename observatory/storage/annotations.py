@@ -5,10 +5,7 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
-import msgspec
-
 from observatory.core.annotations import Annotation
-from observatory.core.conversation import Conversation
 from observatory.storage.accounting import archive
 from observatory.storage.opening import DATABASE, explained
 
@@ -45,27 +42,11 @@ def write(db: sqlite3.Connection, annotation: Annotation) -> None:
     db.executemany("INSERT INTO tags VALUES (?, ?)", [(id, tag) for tag in annotation.tags])
 
 
-def lineage(db: sqlite3.Connection, conversation_id: str) -> tuple[Conversation | None, list[str]]:
-    """A conversation's row, and the ids above it, nearest first."""
-    row, above = _row(db, conversation_id), list[str]()
-    parent = None if row is None else row.parent_id
-    while parent is not None and parent not in above:
-        above.append(parent)
-        upper = _row(db, parent)
-        parent = None if upper is None else upper.parent_id
-    return row, above
-
-
 def at_rest(directory: Path) -> dict[str, Annotation]:
     """What is said of any, in a data directory. Raises StoreError."""
     with archive(directory) as db, closing(db), explained(directory / DATABASE):
         (version,) = db.execute("PRAGMA user_version").fetchone()
         return read_all(db) if version >= KNOWN_SINCE else {}
-
-
-def _row(db: sqlite3.Connection, id: str) -> Conversation | None:
-    row = db.execute("SELECT body FROM conversations WHERE id = ?", (id,)).fetchone()
-    return None if row is None else msgspec.json.decode(row[0], type=Conversation)
 
 
 def _sorted(tags: Iterable[str]) -> tuple[str, ...]:

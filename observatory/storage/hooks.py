@@ -8,7 +8,7 @@ import attrs
 from observatory.core.batch import HookRow
 from observatory.core.hook_events import Belonging, Hook
 from observatory.core.identity import project_id
-from observatory.storage import annotations
+from observatory.storage.lineage import lineage
 
 KNOWN_SINCE = 5  # version of the schema
 COLUMNS = "id, key, at, conversation_id, session_id, project_id, name, body"
@@ -41,7 +41,7 @@ def belonging(db: sqlite3.Connection, hook: Hook, machine_id: str) -> Belonging:
 
 
 def _of(db: sqlite3.Connection, conversation_id: str, hook: Hook, machine_id: str) -> Belonging:
-    row, above = annotations.lineage(db, conversation_id)
+    row, above = lineage(db, conversation_id)
     if row is not None:
         return Belonging(row, row.project_id, above)
     if hook.cwd is None:

@@ -19,6 +19,7 @@ from observatory.core.neutral import neutral
 from observatory.core.pruning import Prune
 from observatory.storage import annotations, attachments, forget, hooks, prune
 from observatory.storage.bodies import Bodies, due, pack_next
+from observatory.storage.lineage import lineage
 from observatory.storage.lookups import Lookups
 from observatory.storage.opening import DATABASE, START_PATIENCE, connect, explain, explained, open_writer, settle
 from observatory.storage.rows import insert
@@ -208,7 +209,7 @@ class EventLog(Lookups):
         Raises UsageError: there is no such conversation, or it has too many tags. StoreError.
         """
         with explained(self.path):
-            row, above = annotations.lineage(self._db, change.conversation_id)
+            row, above = lineage(self._db, change.conversation_id)
             before = annotations.read(self._db, change.conversation_id)
         if row is None:
             raise UsageError(f"there is no conversation {neutral(change.conversation_id)} any more")

@@ -13,6 +13,7 @@ from tests.api.asking import asking
 from tests.api.listening import listening
 from tests.api.stage import staged
 from tests.certificates import certificates
+from tests.server.serving import Raw
 
 DEADLINE = 20.0
 GET = b"GET /api/v1/projects HTTP/1.1\r\nHost: localhost\r\n"
@@ -232,3 +233,16 @@ async def test_over_tls_it_is_the_same(tmp_path: Path) -> None:
         sent = (await http.post(f"{base}/broadcast", json=body)).json()
         lines = (await http.get(f"{base}/events/ndjson?since={sent['seq'] - 1}")).text.splitlines()
         assert body["data"] in lines[0]
+
+
+async def test_both_kinds_of_connections_share_what_descriptors_there_are(tmp_path: Path) -> None:
+    async with staged(tmp_path) as on:
+        await on.get("/health")
+        on.manager._server.max_connections = 2
+        async with listening(on.port, "system"):
+            assert (await exchange(on.port, GET + b"\r\n")).startswith(b"HTTP/1.1 503")
+            raw = Raw(await trio.open_tcp_stream("127.0.0.1", on.port))
+            await raw.request("/ws")
+            assert (await raw.response())[0] == 503
+            await raw.aclose()
+            await on.get("/health")  # who is there is served

@@ -20,6 +20,7 @@ from observatory.core.client_items import Closed
 from observatory.core.conversation import Conversation
 from observatory.core.events import Draft, LogPosition, encode
 from observatory.core.forgetting import Removal, drafts_of
+from observatory.core.hook_events import Belonging, draft_of, hook_of, row_of
 from observatory.core.project import Project
 from observatory.demo.stream import stream
 from observatory.ingest.health import Health
@@ -75,7 +76,9 @@ def real() -> Real:
         trio.run(gather, Path(folder), found)
     health = Health(lambda: 0)
     health.set("store", "degraded", "the disk is full")
-    seldom = [Draft("system_status", health.tell(), ()), *drafts_of(REMOVAL, {})]
+    hook = hook_of({"hook_event_name": "PermissionRequest", "session_id": "5e1f", "tool_name": "Bash"}, None)
+    told = draft_of(row_of(12, 0, hook, Belonging(None, "20a1b0672617")), ())
+    seldom = [Draft("system_status", health.tell(), ()), *drafts_of(REMOVAL, {}), told]
     for draft in seldom:  # made by what the server makes them with
         found.note(json.loads(encode(draft.type, draft.data, 0, 1, "e")))
     found.note(json.loads(replies.resync("gap", LogPosition("e12345", 3, 1), 0)))
