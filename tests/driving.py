@@ -44,8 +44,9 @@ class Tab:
                 self.said.append(message)
 
     async def open(self, url: str) -> None:
-        """Go there."""
+        """Go there, and wait until all of it is loaded."""
         await self.do("Page.navigate", url=url)
+        await self.until("location.href != 'about:blank' && document.readyState == 'complete'")
 
     async def value(self, script: str) -> Any:
         """What an expression is on the page."""
