@@ -1,7 +1,7 @@
 """Our fan-out server: the product's own parts, wired as in app.py, and a publisher in place of the ingest.
 
-Usage: fanout_server PORT DATA_DIR [--profile]. Obeys tests/bench/orders.py. Every message is an event that is committed
-to a real log before it is routed; outbox limits, write deadline, keep-alive timers and latency trace are on.
+Usage: fanout_server PORT DATA_DIR [--profile] [--http]. Obeys tests/bench/orders.py. Every message is an event that is
+committed to a real log before it is routed; outbox limits, write deadline, keep-alive timers and latency trace are on.
 """
 
 import gc
@@ -28,6 +28,7 @@ from observatory.core.topics import EVERYONE, of_conversation
 from observatory.ingest.carried import Journey
 from observatory.monitor import ROUTER_INBOX
 from observatory.server.listener import WebSocketServer, listen
+from observatory.server.oneport import HttpSide, Scope
 from observatory.server.websocket import Services, now_ms
 from observatory.storage.committer import Committer
 from observatory.storage.log import EventLog, Retention
@@ -43,10 +44,16 @@ MAX_CLIENTS = 100_000
 PROFILE = "profile.txt"  # in the data directory
 
 
+async def answer_nothing(scope: Scope, receive: Any, send: Any) -> None:
+    """An application, as small as can be."""
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
 class Parts:
     """The server without watcher and ingest."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, http: bool) -> None:
         self.log = EventLog(data_dir, None)
         self.reader = LogReader(self.log)
         self.trace = LatencyTrace(structlog.get_logger())
@@ -54,6 +61,8 @@ class Parts:
         self.committer = Committer(self.log, Retention(), now_ms)
         services = Services(self.router, self.reader, self.status, Timing(), WireLimits())
         self.server = WebSocketServer(services, Policy(), OutboxLimits(), MAX_CLIENTS, self._on_written, random.randint)
+        if http:
+            self.server.http = HttpSide(answer_nothing)
 
     def _on_written(self, publish: object) -> None:
         assert isinstance(publish, Publish)
@@ -100,9 +109,9 @@ async def follow_orders(parts: Parts, profile: bool) -> Samples:
     return samples
 
 
-async def main(port: int, data_dir: Path, profile: bool) -> Samples:
+async def main(port: int, data_dir: Path, profile: bool, http: bool) -> Samples:
     """Serve until standard input ends."""
-    parts = Parts(data_dir)
+    parts = Parts(data_dir, http)
     listeners = await listen("127.0.0.1", port)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.router.run)
@@ -118,14 +127,14 @@ async def main(port: int, data_dir: Path, profile: bool) -> Samples:
     return samples
 
 
-def run(port: int, data_dir: Path, profile: bool) -> None:
+def run(port: int, data_dir: Path, profile: bool, http: bool) -> None:
     """Serve; afterwards leave the profile in the data directory."""
     raise_fd_limit()
     logs.configure("json", sys.stderr)
-    samples = trio.run(main, port, data_dir, profile)
+    samples = trio.run(main, port, data_dir, profile, http)
     if profile:
         (data_dir / PROFILE).write_text("\n".join(samples.report()) + "\n")
 
 
 if __name__ == "__main__":
-    run(int(sys.argv[1]), Path(sys.argv[2]), "--profile" in sys.argv)
+    run(int(sys.argv[1]), Path(sys.argv[2]), "--profile" in sys.argv, "--http" in sys.argv)
