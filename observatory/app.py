@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,6 +36,9 @@ from observatory.storage.token import ensure
 
 log = structlog.get_logger()
 GC_THRESHOLDS = (50_000, 20, 20)  # values on the way die by reference count: a collection in mid-line is only delay
+SWITCH_SECONDS = (
+    0.0005  # after which a thread that reads for a request lets the loop in: a live line needs several turns
+)
 MOST_WORKERS = 4  # of an import: one process stores what they read, and can keep up with no more
 IMPORT_PIECE_BYTES, IMPORT_BATCH_BYTES = 1024 * 1024, 8 * 1024 * 1024  # nobody waits for live lines meanwhile
 IMPORT_PIECES_WAITING = 32  # compressed, a tenth of a MiB each
@@ -237,6 +241,7 @@ class Node:
             nursery.start_soon(self._manager.serve, listeners)
             url = url_of(listeners[0], tls=config.tls_cert is not None)
             calm_garbage_collection()
+            sys.setswitchinterval(SWITCH_SECONDS)
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:  # before anyone can know of us
                 self._monitor.announce(url, None if config.tls_cert is None else str(config.tls_cert))
                 on_ready(Ready(url, config.data_dir, config.roots))

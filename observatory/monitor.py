@@ -29,7 +29,7 @@ from observatory.core.exclude import excluder
 from observatory.core.facts import facts_of_frame
 from observatory.core.forgetting import Removal, Target
 from observatory.core.histogram import LogHistogram
-from observatory.core.hook_events import Hook
+from observatory.core.hook_events import WAITING_HOOKS, Hook
 from observatory.core.identity import is_text, is_transcript
 from observatory.core.progress import Imported, Progress
 from observatory.core.redact import redact as redacted
@@ -295,7 +295,11 @@ class FileMonitor:
             number, events = await self.commits.hook(hook)
             return (number, not events), events
 
-        return await self._publishing.carry_out(keep)
+        number, duplicate = await self._publishing.carry_out(keep)
+        if hook.name in WAITING_HOOKS and not duplicate:
+            self._ingest.presence.asked(hook.session_id)
+            await self._ingest.send(())
+        return number, duplicate
 
     # -- what the senders tell -----------------------------------------------------------------------------------------
 

@@ -84,8 +84,8 @@ class Ingest:
         copies = Copies(archive, rfc3339(wall_ms() + MARGIN_MS))
         self.outlet = Outlet(committer, router, self.health, wall_ms, patient, measures or Measures())
         ledger, leaves = Ledger(archive), Leaves(archive)
-        self._presence = Presence(ledger, wall_ms, completed_after_ms)
-        self._books = Books(ledger, archive.machine_id, copies, leaves, random.getrandbits, self._presence)
+        self.presence = Presence(ledger, wall_ms, completed_after_ms)
+        self._books = Books(ledger, archive.machine_id, copies, leaves, random.getrandbits, self.presence)
         rows = {source.path: source for source in archive.sources()}
         known = {path: source for path, source in rows.items() if not excluded(path)}
         if len(known) < len(rows):
@@ -111,7 +111,7 @@ class Ingest:
         coming = [source for source in known.values() if source.offset < source.backfill_until]
         if coming:
             self._books.unannounced = archive.project_ids()
-        self._presence.start(archive.in_motion(), {key for source in coming if (key := source.conversation_id)})
+        self.presence.start(archive.in_motion(), {key for source in coming if (key := source.conversation_id)})
 
     # -- the inbox (what the watcher sends to) -------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ class Ingest:
 
     def hear(self, sessions: dict[str, Session]) -> None:
         """What the registry of live sessions says now."""
-        if self._presence.hear(sessions):
+        if self.presence.hear(sessions):
             with suppress(trio.WouldBlock):  # it is not idle then, and comes to that anyway
                 self._hints.send_nowait(())
 
@@ -173,7 +173,7 @@ class Ingest:
             return
         self._idle = True
         changes: tuple[Hint, ...] = ()
-        due = min(self._agenda.next_due, self._bulk.next_due, trio.current_time() + self._presence.seconds_left)
+        due = min(self._agenda.next_due, self._bulk.next_due, trio.current_time() + self.presence.seconds_left)
         try:
             with trio.move_on_at(due if self._books_due is None else min(due, self._books_due)):
                 changes = await self._changes.receive()
@@ -207,7 +207,7 @@ class Ingest:
                 source.conversation_id is None and source.lines > 0 for source in self._sources.by_path.values()
             ),
             "file_reads": self._reader.reads,
-            **self._presence.gauges(),
+            **self.presence.gauges(),
             **self.attachments.gauges(),
         }
 

@@ -31,6 +31,7 @@ class Presence:
     _due: dict[str, int] = attrs.field(factory=dict)
     _heard: dict[str, int] = attrs.field(factory=dict)  # conversation → when a sub-agent of it last wrote a line
     _words: dict[str, Word] = attrs.field(factory=dict)
+    _asked: dict[str, Word] = attrs.field(factory=dict)  # by a hook: a permission that is waited for
     _untold: set[str] = attrs.field(factory=set)  # their history is still coming in: no client knows them
 
     def start(self, conversation_ids: Iterable[str], untold: Collection[str]) -> None:
@@ -52,7 +53,7 @@ class Presence:
             self._hear_agent(row, now)
         self.silent.discard(row.id)
         since = max(quiet_since(row, now), self._heard.get(row.id, 0))
-        word = self._words.get(row.id) if row.agent_id is None else None
+        word = self._word(row.id, since) if row.agent_id is None else None
         row, due = settled(row, since, now, self.completed_after_ms, word)
         if not told:
             self._untold.add(row.id)
@@ -66,6 +67,20 @@ class Presence:
             self._rest(row.id)
         return row
 
+    def _word(self, key: str, since: int) -> Word | None:
+        """What is said of a conversation: by a hook, until a line or the registry knows better."""
+        word, asked = self._words.get(key), self._asked.get(key)
+        if asked is None or since > asked.read_ms or (word is not None and word.since_ms > asked.read_ms):
+            self._asked.pop(key, None)
+            return word
+        return asked
+
+    def asked(self, session_id: str) -> None:
+        """A hook tells that the session waits for the person, now."""
+        key, now = clean_id(session_id), self.wall_ms()
+        self._asked[key] = Word("waiting", now, now)
+        self._look_at(key, now)
+
     def _hear_agent(self, row: Conversation, now: int) -> None:
         """A sub-agent at work is a sign of life of those that wait for it."""
         for key in self.ledger.ancestors(row):
@@ -78,6 +93,7 @@ class Presence:
         if word is None or word.ended:
             self._heard.pop(key, None)
             self._words.pop(key, None)
+            self._asked.pop(key, None)
 
     # -- what is due ---------------------------------------------------------------------------------------------------
 

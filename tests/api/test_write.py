@@ -7,6 +7,7 @@ import pytest
 
 from tests.api.listening import listening
 from tests.api.stage import ONE, TWO, staged
+from tests.ingest.stage import AFTER, prompt
 
 HOOK = {"hook_event_name": "PermissionRequest", "session_id": TWO, "tool_name": "Bash", "cwd": "/v"}
 
@@ -25,6 +26,21 @@ async def test_a_hook_event_reaches_its_conversation_and_project_and_is_kept(tmp
         one = await on.get(f"/records/{taken['id']}")
         assert (one["conversation_id"], one["record"]["type"]) == (TWO, "hook_event")
         assert (await on.get(f"/conversations/{TWO}/hooks", after=int(kept["id"][1:])))["hooks"] == []
+
+
+async def test_a_permission_that_is_asked_for_makes_its_conversation_wait_until_a_line_follows(tmp_path: Path) -> None:
+    async with staged(tmp_path) as on:
+        async with listening(on.port, f"conversation:{TWO}") as client:
+            await on.post("/events", HOOK, 201)
+            assert (await client.next())["type"] == "hook_event"
+            told = (await client.next())["data"]
+            assert (told["activity"], told["status"]) == ("waiting", "active")
+            assert (await on.get("/conversations", activity="waiting"))["total"] == 1
+            on.write(f"-v/{TWO}.jsonl", prompt(5, "yes", sessionId=TWO, uuid="yes", cwd="/v", stamp=AFTER))
+            await client.until("message_added")
+            assert (await client.next())["data"]["activity"] == "working"
+        await on.post("/events", HOOK | {"session_id": "unknown"}, 201)  # nothing is known of it yet
+        assert (await on.get("/health"))["status"] == "ok"
 
 
 async def test_what_comes_twice_under_a_key_is_one_event(tmp_path: Path) -> None:
