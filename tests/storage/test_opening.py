@@ -120,7 +120,7 @@ def test_a_migration_leads_from_one_version_to_the_next(tmp_path: Path, monkeypa
     log.close()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_database_of_an_older_version_becomes_what_a_new_one_is(tmp_path: Path, version: int) -> None:
     with closing(sqlite3.connect(tmp_path / DATABASE, isolation_level=None)) as db:
         db.executescript(Path(__file__).with_name(f"schema_{max(2, version)}.sql").read_text())
