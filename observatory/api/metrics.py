@@ -61,7 +61,8 @@ TOTALS = {
 class Told:
     """What a scrape shows. status: as get_status; lag_seconds: age of what the client furthest behind gets next.
 
-    answers: HTTP answers by route and status. connections: of HTTP, now. dropped: lines of the log that were lost.
+    answers: HTTP answers by route and status. connections: of HTTP, now. modes: clients by mode. dropped: lines of the
+    log that were lost.
     """
 
     status: Mapping[str, Any]
@@ -69,6 +70,7 @@ class Told:
     hops: Mapping[str, LogHistogram]
     answers: Mapping[tuple[str, int], int]
     connections: int
+    modes: Mapping[str, int]
     lag_seconds: float
     dropped: int
 
@@ -90,7 +92,9 @@ class _Scrape(Collector):
         yield from _gauges(told)
         yield from _totals(told)
         for name, (label, about) in COUNTERS.items():
-            yield _counter(name, label, about, told.measures.counters[name])
+            if name != "resumes":
+                yield _counter(name, label, about, told.measures.counters[name])
+        yield _resumes(told.measures.counters["resumes"])
         for hop, (name, about) in HOPS.items():
             yield _histogram(name, about, {"": told.hops[hop]}, "")
         for name, about in TIMES.items():
@@ -104,7 +108,7 @@ def _gauges(told: Told) -> Iterable[Metric]:
     info.add_metric([__version__], 1)
     yield info
     clients = GaugeMetricFamily(f"{PREFIX}clients", "WebSocket clients by mode", labels=["mode"])
-    for mode, count in status["clients"].items():
+    for mode, count in told.modes.items():
         clients.add_metric([mode], count)
     yield clients
     for name, (place, about) in GAUGES.items():
@@ -151,6 +155,13 @@ def _counter(name: str, label: str, about: str, counts: Mapping[str, int]) -> Me
     family = CounterMetricFamily(f"{PREFIX}{name}", about, labels=[label] if label else [])
     for value, count in counts.items() if label else [("", counts.get("", 0))]:
         family.add_metric([value] if label else [], count)
+    return family
+
+
+def _resumes(counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"{PREFIX}resumes", COUNTERS["resumes"][1], labels=["recovered", "reason"])
+    for reason, count in counts.items():
+        family.add_metric(["false" if reason else "true", reason], count)
     return family
 
 

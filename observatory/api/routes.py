@@ -65,6 +65,8 @@ ROUTES: tuple[Route, ...] = (
           replies={200: shapes.Done}, open_to_all=True),
     Route("GET", f"{API}/openapi.json", "openapi", "This document.", site.openapi, replies={200: None},
           open_to_all=True, named=False),
+    Route("GET", "/health", "health_short", "The same as /api/v1/health.", look.health, replies={200: shapes.Health},
+          open_to_all=True, named=False),
     Route("GET", "/metrics", "metrics", "For Prometheus.", site.metrics, replies={200: None}, named=False),
     Route("GET", "/", "page", "The page.", site.page, replies={200: None}, open_to_all=True, named=False),
     Route("GET", "/assets/{name}", "asset", "What the page loads.", site.asset, asked.AssetQuery, replies={200: None},

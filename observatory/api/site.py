@@ -54,7 +54,7 @@ async def openapi(api: Sources, call: Call[NoQuery, None]) -> Document:
 async def metrics(api: Sources, call: Call[NoQuery, None]) -> Document:
     """Everything that is measured, as text."""
     status, monitor = api.manager.status(), api.monitor
-    told = Told(status, monitor.measures, monitor.hops(), api.answers, api.connections(),
+    told = Told(status, monitor.measures, monitor.hops(), api.answers, api.connections(), api.manager.modes(),
                 await _lag_seconds(api, status), api.dropped())  # fmt: skip
     return Document(text(told), "text/plain; version=0.0.4; charset=utf-8")
 

@@ -182,7 +182,7 @@ class Session:
         start = at.log.head if Does.AT_HEAD in row.effects else None
         told: dict[str, object] = {}
         if request.resume is not None:
-            self.note("resumes", reason or "recovered")
+            self.note("resumes", reason or "")
             told = {"recovered": True} if reason is None else {"recovered": False, "reason": reason}
             start = request.resume.position.seq if Does.AT_SEQ in row.effects else None
         pos = at.pos if start is None else start

@@ -225,7 +225,7 @@ class TopState:
                 return -session.rate.total(now_ms), -session.tokens, session.id
             case "messages":
                 return -session.messages, session.id
-            case "name":
+            case _:
                 return self.projects.get(session.project_id, ""), session.title or "", session.id
 
     def _row(self, session: Session, now_ms: int, busy: int, depth: int) -> Row:

@@ -244,6 +244,13 @@ class ConnectionManager:
         """Judges who may come in."""
         return self._server.gate
 
+    def modes(self) -> dict[str, int]:
+        """How many clients are live, behind or idle, or of the original kind, whatever they are."""
+        counts = {"live": 0, "behind": 0, "idle": 0, "legacy": 0}
+        for connection in self._server.connections:
+            counts["legacy" if connection.legacy else connection.mode] += 1
+        return counts
+
     def clients(self) -> dict[str, Any]:
         """Who is connected, and who was: as the API's /clients."""
         return self._server.roster.told(self._server.connections)

@@ -45,12 +45,11 @@ class Roster:
 
     def _client(self, connection: Connection) -> dict[str, Any]:
         queued = connection.sender.statistics()
-        behind = queued.behind_at is not None
         return {
             "id": connection.client_id,
             "address": connection.address,
             "protocol": None if connection.legacy else PROTOCOL,
-            "state": "behind" if behind else "live" if connection.is_live else "idle",
+            "state": connection.mode,
             "topics": sorted(connection.session.topics),
             "filtered": connection.session.where is not None,
             "connected_at": rfc3339(connection.since_ms),

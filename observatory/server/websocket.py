@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import structlog
@@ -134,9 +134,11 @@ class Connection:
         return "" if self._close is None else self._close.reason
 
     @property
-    def is_live(self) -> bool:
-        """It gets events as they come."""
-        return self.session.state is State.LV
+    def mode(self) -> Literal["live", "behind", "idle"]:
+        """Whether it gets events as they come, from the log, or none."""
+        if self.sender.cursor is not None:
+            return "behind"
+        return "live" if self.session.state in (State.LV, State.BH) else "idle"
 
     async def _listen(self, ws: WebSocketConnection, topics: frozenset[str] | None) -> None:
         try:

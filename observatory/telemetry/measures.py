@@ -14,7 +14,7 @@ from observatory.core.histogram import LogHistogram
 COUNTERS: Mapping[str, tuple[str, str]] = {
     "events_committed": ("type", "Events committed to the log"),
     "commit_retries": ("", "Commits that failed and were tried again"),
-    "resumes": ("outcome", "Resumes: recovered, or why not"),
+    "resumes": ("reason", "Resumes; without a reason nothing was missed"),
     "resyncs": ("reason", "Clients told to load a snapshot in the middle"),
     "requests_refused": ("code", "Requests over WebSocket answered by an error"),
 }

@@ -86,7 +86,7 @@ async def test_with_a_token_everything_but_health_and_the_page_asks_for_it(tmp_p
         for target in ("/api/v1/status", "/metrics", f"/api/v1/conversations/{ONE}", "/api/v1/nothing"):
             assert await refusal(on.port, target) == (401, "UNAUTHORIZED"), target
             assert (await refusal(on.port, target, Authorization=f"Bearer {TOKEN}"))[0] in (200, 404)
-        for target in ("/", "/assets/page.css", "/api/v1/health", "/api/v1/openapi.json"):
+        for target in ("/", "/assets/page.css", "/health", "/api/v1/health", "/api/v1/openapi.json"):
             assert (await refusal(on.port, target))[0] == 200, target
         assert (await refusal(on.port, Authorization="Bearer wrong"))[0] == 401
         told = await refusal(on.port, "/api/v1/forget", "POST", Content_Type="application/json")

@@ -65,6 +65,8 @@ def test_settings_that_claude_code_would_not_read_are_left_alone(text: str) -> N
 
 def test_nothing_is_no_settings() -> None:
     assert settings_of(" \n", "f") == {}
+    good = '{"hooks": {"Stop": [{"hooks": []}, {}], "PreToolUse": []}}'
+    assert settings_of(good, "f") == json.loads(good)
     assert removed({"hooks": 5}) == {"hooks": 5}
 
 
