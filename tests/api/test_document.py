@@ -54,8 +54,8 @@ async def test_metrics_are_what_prometheus_reads_and_all_of_them_are_documented(
         await client.next()
         text = (await on.http.get("/metrics")).text
     assert 'observatory_clients{mode="live"} 1.0' in text
-    assert 'observatory_resumes_total{recovered="true",reason=""} 1.0' in text
-    assert 'observatory_resumes_total{recovered="false",reason="epoch_changed"} 1.0' in text
+    assert 'observatory_resumes_total{reason="",recovered="true"} 1.0' in text
+    assert 'observatory_resumes_total{reason="epoch_changed",recovered="false"} 1.0' in text
     assert re.search(r'observatory_events_committed_total\{type="x"\} 1.0', text)
     assert re.search(r'observatory_fanout_seconds_count\{audience="1"\} [1-9]', text)
     names = set(re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE))
