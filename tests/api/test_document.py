@@ -13,6 +13,7 @@ from observatory.api.routes import ROUTES
 from tests.api.listening import listening
 from tests.api.stage import staged
 from tests.browser import needed
+from tests.server.serving import Raw
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -52,8 +53,15 @@ async def test_metrics_are_what_prometheus_reads_and_all_of_them_are_documented(
     async with staged(tmp_path) as on, listening(on.port, "system") as client:
         await on.post("/broadcast", {"type": "x", "filter": "system"}, 201)
         await client.next()
+        for epoch in (on.monitor.events.position.epoch, "another1"):
+            stranger = Raw(await trio.open_tcp_stream("127.0.0.1", on.port))
+            await stranger.request("/ws")
+            await stranger.response()
+            await stranger.message()
+            await stranger.ask("subscribe", {"topics": ["system"], "resume": {"epoch": epoch, "seq": 1}})
+            await stranger.aclose()
         text = (await on.http.get("/metrics")).text
-    assert 'observatory_clients{mode="live"} 1.0' in text
+    assert re.search(r'observatory_clients\{mode="live"\} [1-3].0', text)
     assert 'observatory_resumes_total{reason="",recovered="true"} 1.0' in text
     assert 'observatory_resumes_total{reason="epoch_changed",recovered="false"} 1.0' in text
     assert re.search(r'observatory_events_committed_total\{type="x"\} 1.0', text)
