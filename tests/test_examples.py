@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import trio
 
 from observatory.client.connection import connect
@@ -14,6 +15,7 @@ from tests.running import free_port, serving
 from tests.test_docs import fences
 
 DEFAULT_URL = "ws://127.0.0.1:8765"
+SERVE = "        async with manager.serving("
 LINE = '{"type":"user","uuid":"u-1","sessionId":"s","cwd":"/w","message":{"role":"user","content":"hello"}}\n'
 
 
@@ -41,7 +43,10 @@ async def test_the_readmes_client_prints_what_is_written(tmp_path: Path) -> None
 
 
 async def test_the_librarys_program_watches_serves_and_broadcasts(tmp_path: Path) -> None:
-    example, _ = fences("docs/library.md", "python")
+    example, over_http, _ = fences("docs/library.md", "python")
+    imported, _, call = over_http.strip().partition("\n\n")
+    example = imported + "\n" + example.replace(SERVE, f"        {call}\n{SERVE}")
+    assert call in example
     port, folder = free_port(), tmp_path / "projects" / "-w"
     folder.mkdir(parents=True)
     for there, here in (
@@ -66,6 +71,8 @@ async def test_the_librarys_program_watches_serves_and_broadcasts(tmp_path: Path
                 while (event := await live.event()).type != "message_added":
                     pass
                 assert event.data["message"]["content"] == "hello"
+            answer = await trio.to_thread.run_sync(httpx.get, f"http://127.0.0.1:{port}/api/v1/conversations")
+            assert [session["id"] for session in answer.json()["conversations"]] == ["s"]
     finally:
         process.kill()
         await process.wait()
@@ -73,7 +80,7 @@ async def test_the_librarys_program_watches_serves_and_broadcasts(tmp_path: Path
 
 
 async def test_the_librarys_follower_goes_on_after_it_was_killed(tmp_path: Path) -> None:
-    _, example = fences("docs/library.md", "python")
+    _, _, example = fences("docs/library.md", "python")
     folder, place = tmp_path / "projects" / "-w", tmp_path / "position"
     folder.mkdir(parents=True)
 
