@@ -49,11 +49,18 @@ class ConversationsQuery(Asked):
 
 
 class RecordsQuery(Asked):
-    """after, before: records, not included. last: the last ones of the range instead of the first."""
+    """after, before: records, not included. last: the last ones of the range instead of the first.
+
+    skip: so many come before the range; at: a record in the middle of it. Both without the others. count: tell how many
+    there are in all, and before the range; with skip and at it is told anyway.
+    """
 
     after: RecordId | None = None
     before: RecordId | None = None
     last: bool = False
+    skip: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
+    at: RecordId | None = None
+    count: bool = False
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
@@ -166,9 +173,3 @@ class BroadcastBody(Asked):
 
 class LogoutBody(Asked):
     """Nothing."""
-
-
-class AssetQuery(Asked):
-    """v: which content is meant."""
-
-    v: str = ""

@@ -10,6 +10,8 @@ from observatory.api.rows import hook_row, record_of, record_row
 from observatory.api.sources import Sources
 from observatory.api.table import Call, Document, NoQuery, Reply, Stream, not_found
 from observatory.core.batch import key_of_id
+from observatory.core.conversation import Conversation
+from observatory.core.errors import UsageError
 from observatory.core.hook_events import number_of
 from observatory.core.images import images_of
 from observatory.core.redact import redact
@@ -32,20 +34,46 @@ EXPORTED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbo
 async def records(api: Sources, call: Call[RecordsQuery, None]) -> Reply:
     """A range of records."""
     id, asked = call.path["id"], call.query
+    if asked.skip is not None or asked.at is not None:
+        if asked.after or asked.before or asked.last or None not in (asked.skip, asked.at):
+            raise UsageError("skip and at go without after, before, last, and each other")
+        return Reply(await api.archive(lambda archive: _placed(archive, id, asked)))
     after, before = (None if key is None else key_of_id(key) for key in (asked.after, asked.before))
 
-    def ask(archive: ArchiveBrowser) -> tuple[list[dict[str, Any]], bool]:
-        row = archive.conversation(id)
-        if row is None:
-            raise not_found("conversation")
+    def ask(archive: ArchiveBrowser) -> dict[str, Any]:
+        row = _row(archive, id)
         found = archive.page(id, after, before, asked.limit + 1, last=asked.last)
         more = len(found) > asked.limit
         if more:
             found = found[1:] if asked.last else found[:-1]
-        return [record_row(stored, row) for stored in found], more
+        told = {"records": [record_row(stored, row) for stored in found], "more": more}
+        if asked.count:
+            total = archive.count(id)
+            told |= {"total": total, "start": archive.count(id, found[0].key) if found else total}
+        return told
 
-    rows, more = await api.archive(ask)
-    return Reply({"records": rows, "more": more})
+    return Reply(await api.archive(ask))
+
+
+def _placed(archive: ArchiveBrowser, id: str, asked: RecordsQuery) -> dict[str, Any]:
+    """A range by its place in the conversation."""
+    row = _row(archive, id)
+    start = asked.skip or 0
+    if asked.at is not None:
+        key = key_of_id(asked.at)
+        if key is None or (found := archive.record(key)) is None or found[1] != id:
+            raise not_found("record in this conversation")
+        start = max(0, archive.count(id, key) - asked.limit // 2)
+    total = archive.count(id)
+    rows = [record_row(stored, row) for stored in archive.behind(id, start, asked.limit)]
+    return {"records": rows, "more": start + len(rows) < total, "start": start, "total": total}
+
+
+def _row(archive: ArchiveBrowser, id: str) -> Conversation:
+    row = archive.conversation(id)
+    if row is None:
+        raise not_found("conversation")
+    return row
 
 
 async def record(api: Sources, call: Call[NoQuery, None]) -> Reply:

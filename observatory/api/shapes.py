@@ -204,10 +204,15 @@ class Record(Shape):
 
 
 class Records(Positioned):
-    """In the order of the files. more: there are others in the range, behind these, or before them with `last`."""
+    """In the order of the files. more: there are others in the range, behind these, or before them with `last`.
+
+    total: of the conversation; start: how many of these come before the range. Only if they are asked for.
+    """
 
     records: list[Record]
     more: bool
+    start: int | UnsetType = UNSET
+    total: int | UnsetType = UNSET
 
 
 class OneRecord(Positioned):

@@ -1,10 +1,13 @@
 """Handlers: what is no API: the page with what it loads, metrics, one-time links, and where WebSockets begin."""
 
+import re
 from hashlib import blake2b
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from observatory.api.asked import AssetQuery
+import trio
+
+import observatory
 from observatory.api.metrics import Told, text
 from observatory.api.sources import Sources
 from observatory.api.table import Call, Document, NoQuery, Refusal, not_found
@@ -13,32 +16,38 @@ from observatory.server.upgrade import WELCOME
 
 PAGE = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " \
        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"  # fmt: skip
-ASSETS = {"page.css": "text/css; charset=utf-8", "page.js": "text/javascript; charset=utf-8",
-          "icon.svg": "image/svg+xml"}  # fmt: skip
+BUILT = Path(observatory.__file__).parent / "web" / "dist"  # made by hatch_build.py when the package is installed
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # the name of such a file changes with its content
 
 
 async def page(api: Sources, call: Call[NoQuery, None]) -> Document:
-    """A shell without data: what it shows it asks the API for."""
-    body = _file("index.html").replace(b"{base}", api.base.encode())
-    for name in ASSETS:
-        body = body.replace(f"assets/{name}".encode(), f"assets/{name}?v={_mark(_file(name))}".encode())
+    """A shell without data: what it shows it asks the API for. The same below every path: its script reads that."""
+    try:
+        shell = await trio.to_thread.run_sync((BUILT / "index.html").read_bytes)
+    except OSError:
+        raise Refusal(503, "NOT_BUILT", "the dashboard was not built here: pip install . builds it") from None
+    body = shell.replace(b'"./', f'"{api.base}/'.encode()).replace(b"{base}", api.base.encode())
     return Document(body, "text/html; charset=utf-8", f'"{_mark(body)}"', (("Content-Security-Policy", PAGE),))
 
 
-async def asset(api: Sources, call: Call[AssetQuery, None]) -> Document:
-    """A file of the page. Under its mark it never changes."""
+async def asset(api: Sources, call: Call[NoQuery, None]) -> Document:
+    """A file of the page."""
     name = call.path["name"]
-    if name not in ASSETS:
+    type_ = TYPES.get(Path(name).suffix)
+    if type_ is None or "/" in name or "\\" in name:
         raise not_found("asset")
-    body = _file(name)
-    mark = _mark(body)
-    fixed = call.query.v == mark
-    kept = "public, max-age=31536000, immutable" if fixed else "no-cache"
-    return Document(body, ASSETS[name], f'"{mark}"', (("Cache-Control", kept),))
-
-
-def _file(name: str) -> bytes:
-    return resources.files("observatory.api").joinpath("assets", name).read_bytes()
+    try:
+        body = await trio.to_thread.run_sync((BUILT / "assets" / name).read_bytes)
+    except (OSError, ValueError):
+        raise not_found("asset") from None
+    kept = "public, max-age=31536000, immutable" if HASHED.search(name) else "no-cache"
+    return Document(body, type_, f'"{_mark(body)}"', (("Cache-Control", kept),))
 
 
 def _mark(body: bytes) -> str:

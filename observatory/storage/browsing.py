@@ -104,6 +104,32 @@ class ArchiveBrowser(ConversationReader):
         rows = [self._stored(row) for row in self._rows(query, (low, high, limit))]
         return rows[::-1] if falling else rows
 
+    def count(self, id: str, before: int | None = None) -> int:
+        """How many records a conversation has; before a key, if one is given."""
+        return sum(self._count(file.id, before) for file in self.files(id))
+
+    def behind(self, id: str, skip: int, limit: int) -> list[Stored]:
+        """Records of a conversation as in `page`, behind so many."""
+        found: list[Stored] = []
+        for file in self.files(id):
+            there = self._count(file.id)
+            if skip < there:
+                query = (
+                    f"SELECT {RECORD} FROM records WHERE id >= ? AND id < ? AND NOT flags & {Flag.KNOWN}"
+                    " ORDER BY id LIMIT ? OFFSET ?"
+                )
+                bounds = record_key(file.id, 0, 0), record_key(file.id + 1, 0, 0)
+                found += [self._stored(row) for row in self._rows(query, (*bounds, limit - len(found), skip))]
+                if len(found) >= limit:
+                    break
+            skip = max(0, skip - there)
+        return found
+
+    def _count(self, file: int, before: int | None = None) -> int:
+        low, high = record_key(file, 0, 0), record_key(file + 1, 0, 0)
+        query = f"SELECT count(*) FROM records WHERE id >= ? AND id < ? AND NOT flags & {Flag.KNOWN}"
+        return int(self._rows(query, (low, high if before is None else min(high, before)))[0][0])
+
     def record(self, key: int) -> tuple[Stored, str | None] | None:
         """A record, and the conversation that it is of; None if there is none."""
         rows = self._rows(f"SELECT {RECORD}, conversation_id FROM records WHERE id = ?", (key,))
