@@ -182,16 +182,19 @@ def _route(routes: list[Route], method: str) -> Route:
 def _query(head: Head, shape: type[msgspec.Struct]) -> dict[str, Any]:
     """The parameters of a URL; those that may be repeated as lists."""
     found: dict[str, Any] = {}
+    if not shape.__struct_config__.forbid_unknown_fields:
+        return found  # of a page, whose script reads it
     for name, value in parse_qsl(head.target.partition("?")[2], keep_blank_values=True):
         if "\0" in value:
             raise Refusal(422, "INVALID", f"there is a NUL in {name[:40]!r}")
         found.setdefault(name, []).append(value)
     several = {field.name for field in msgspec.structs.fields(shape) if field.default_factory is list}
+    optional = {field.name for field in msgspec.structs.fields(shape) if field.default is None}
     for name, values in found.items():
         if name not in several:
             if len(values) > 1:
                 raise Refusal(400, "INVALID_REQUEST", f"{name[:40]!r} is given more than once")
-            if values[0].lower() == "null":  # the lenient reader would take it for "not given"
+            if values[0].lower() == "null" and name in optional:  # the lenient reader would take it for "not given"
                 raise Refusal(400, "INVALID_REQUEST", f"leave {name[:40]!r} out if it is not meant")
             found[name] = values[0]
     return found

@@ -173,3 +173,7 @@ class BroadcastBody(Asked):
 
 class LogoutBody(Asked):
     """Nothing."""
+
+
+class PageQuery(msgspec.Struct):
+    """Whatever it is: the page's own script reads it."""

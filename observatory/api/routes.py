@@ -68,7 +68,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/health", "health_short", "The same as /api/v1/health.", look.health, replies={200: shapes.Health},
           open_to_all=True, named=False),
     Route("GET", "/metrics", "metrics", "For Prometheus.", site.metrics, replies={200: None}, named=False),
-    *(Route("GET", path, "page", "The dashboard.", site.page, replies={200: None}, open_to_all=True, named=False)
+    *(Route("GET", path, "page", "The dashboard.", site.page, asked.PageQuery, replies={200: None}, open_to_all=True,
+            named=False)
       for path in ("/", "/c/{id}", "/search", "/stats", "/system")),
     Route("GET", "/assets/{name}", "asset", "What the dashboard loads.", site.asset, replies={200: None},
           open_to_all=True, named=False),

@@ -8,6 +8,7 @@ from typing import Any
 import trio
 
 import observatory
+from observatory.api.asked import PageQuery
 from observatory.api.metrics import Told, text
 from observatory.api.sources import Sources
 from observatory.api.table import Call, Document, NoQuery, Refusal, not_found
@@ -26,7 +27,7 @@ TYPES = {
 HASHED = re.compile(r"-[\w-]{8}\.\w+$")  # the name of such a file changes with its content
 
 
-async def page(api: Sources, call: Call[NoQuery, None]) -> Document:
+async def page(api: Sources, call: Call[PageQuery, None]) -> Document:
     """A shell without data: what it shows it asks the API for. The same below every path: its script reads that."""
     try:
         shell = await trio.to_thread.run_sync((BUILT / "index.html").read_bytes)

@@ -51,6 +51,7 @@ def main() -> None:
               help="Remove records of conversations quiet for so long, such as 180d.  [default: off]")  # fmt: skip
 @click.option("--completed-after", metavar="SECONDS",
               help="Idle time after which a conversation counts as completed.  [default: 1800]")  # fmt: skip
+@click.option("--open", is_flag=True, default=None, help="Show the dashboard in your browser.")
 @one_line_errors
 def serve(**flags: Any) -> None:  # noqa: ANN401 - the options above
     """Follow the transcripts and push each new record to every subscriber."""

@@ -1,8 +1,11 @@
 """`observatory serve`: settings → logs → the server; and where a running server is."""
 
 import sys
+import webbrowser
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import click
@@ -17,19 +20,21 @@ from observatory.telemetry import logs
 def run(flags: Mapping[str, Any]) -> None:
     """Serve until told to stop."""
     bounds = flags.get("event_retention")
-    given = {name: value for name, value in flags.items() if name != "event_retention"}
+    given = {name: value for name, value in flags.items() if name not in ("event_retention", "open")}
     config = load(given if bounds is None else {**given, **retention_of(bounds)})
     sink = logs.configure(config.log_format or logs.format_for(sys.stderr), sys.stderr).sink
     try:
-        trio.run(app.serve, config, lambda ready: _tell(config, ready), lambda: sink.dropped)
+        tell = partial(_tell, config, browser=bool(flags.get("open")))
+        trio.run(app.serve, config, tell, lambda: sink.dropped)
     finally:
         sink.close()
 
 
-def _tell(config: Config, ready: app.Ready) -> None:
-    """The ready line, on standard output, where nothing else goes."""
+def _tell(config: Config, ready: app.Ready, *, browser: bool) -> None:
+    """The ready line, on standard output, where nothing else goes. browser: show the dashboard in one."""
+    page = f"{ready.url.replace('ws', 'http', 1).removesuffix('/ws')}/"
     click.echo(f"observatory is ready at {ready.url}   (watch it: {sys.argv[0]} tail{_same_server(config)})")
-    click.echo(f"open {ready.url.replace('ws', 'http', 1).removesuffix('/ws')}/ in a browser")
+    click.echo(f"open {page} in a browser")
     present = [root for root in ready.roots if Path(root).is_dir()]
     if present:
         click.echo(f"watching {', '.join(present)}")
@@ -40,6 +45,17 @@ def _tell(config: Config, ready: app.Ready) -> None:
         link = f"{sys.argv[0]} token --link{_same_server(config)}"
         click.echo(f"clients need the token in {config.token_file}   (a link for a browser: {link})")
     sys.stdout.flush()
+    if browser:
+        from observatory.cli.token import link_of
+        from observatory.storage.token import read
+
+        link = link_of(ready.url, read(config.token_file)) if config.auth == "token" else page
+        Thread(target=_open, args=(link,), daemon=True).start()  # some browsers are waited for
+
+
+def _open(link: str) -> None:
+    if not webbrowser.open(link):
+        click.echo(f"no browser was found; open {link} in one", err=True)
 
 
 def _same_server(config: Config) -> str:

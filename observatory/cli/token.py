@@ -24,16 +24,16 @@ def run(where: Where, *, link: bool, rotate: bool) -> None:
         _tell_server(where)
         click.echo(f"a new token is in {path}", err=link)
     if link:
-        click.echo(link_of(where.server(), read(path)))
+        click.echo(link_of(where.server().url, read(path)))
         click.echo(f"observatory: open it in a browser, once, within {LINK_SECONDS:.0f} seconds", err=True)
     elif not rotate:
         read(path)
         click.echo(path)
 
 
-def link_of(server: Server, token: str) -> str:
-    """A one-time link to a server."""
-    parts = urlsplit(server.url)
+def link_of(url: str, token: str) -> str:
+    """A one-time link to a server. url: of its WebSocket."""
+    parts = urlsplit(url)
     code = mint(token, time.time(), secrets.token_bytes(NONCE_BYTES))
     return f"{WEB[parts.scheme]}://{parts.netloc}{LOGIN}{code}"
 

@@ -16,7 +16,7 @@ RECEIVE_BYTES = 4096
 LINGER_SECONDS = 1.0  # time for the peer to read the last bytes before the socket is closed
 BUSY = (1, 10)  # seconds, drawn for Retry-After
 WELCOME = (
-    b"<!doctype html><title>Claude Code Observatory</title>"
+    b'<!doctype html><meta http-equiv="refresh" content="1; url=../"><title>Claude Code Observatory</title>'
     b"<p>This browser may now connect to this Observatory. The link has done its work and opens nothing any more."
 )
 

@@ -8,10 +8,6 @@ import trio
 from observatory.core.handshake import LOOPBACK_NAMES, Policy
 from tests.api.stage import ONE, staged
 from tests.browser import DEADLINE, FLAGS, Page, chromium, served
-from tests.driving import driving
-from tests.ingest.stage import prompt
-
-TOKEN = "k" * 43
 
 # It tries to read, to change something by every request that needs no permission, and by those that do.
 ATTACK = """<!doctype html><title>elsewhere</title><body><iframe name="frame"></iframe><script>
@@ -91,41 +87,3 @@ async def test_a_name_that_was_rebound_to_us_gets_nothing(tmp_path: Path) -> Non
         shown = await trio.to_thread.run_sync(dump, url, tmp_path / "profile", rules)
         assert "HOST_NOT_ALLOWED" in shown
         assert ONE not in shown
-
-
-async def test_our_page_shows_the_sessions_live_and_what_is_hostile_in_them_as_text(tmp_path: Path) -> None:
-    async with staged(tmp_path) as on, driving(tmp_path / "profile") as tab:
-        await tab.open(f"http://127.0.0.1:{on.port}/")
-        await tab.until("document.querySelectorAll('#sessions li').length == 2")
-        shown = await tab.value("document.body.innerText")
-        for part in ("why is the cart wrong", "make it blue", f"ws://127.0.0.1:{on.port}/ws", "live · version"):
-            assert part in shown
-        evil = '<img src=x onerror="document.title=1"><script>document.title=2</script>'
-        on.write("-v/evil.jsonl", prompt(0, evil, sessionId="evil", uuid="evil", cwd="/v"))
-        await tab.until("document.querySelectorAll('#sessions li').length == 3")
-        await tab.until(f"document.querySelector('#sessions').innerText.includes({evil[:20]!r})")
-        assert await tab.value("document.title") == "Claude Code Observatory"
-        assert await tab.value("document.querySelectorAll('#sessions img').length") == 0
-        assert tab.complaints() == []
-
-
-async def test_our_page_asks_for_the_token_and_shows_nothing_without(tmp_path: Path) -> None:
-    async with staged(tmp_path, token=lambda: TOKEN) as on, driving(tmp_path / "profile") as tab:
-        await tab.open(f"http://127.0.0.1:{on.port}/")
-        await tab.until("!document.querySelector('#login').hidden")
-        assert "cart" not in await tab.value("document.body.innerText")
-        typed = "document.querySelector('#token').value = {!r}; document.querySelector('#login-form button').click()"
-        await tab.value(typed.format("wrong"))
-        await tab.until("document.querySelector('#login-error').innerText == 'the token is not valid'")
-        await tab.value(typed.format(TOKEN))
-        await tab.until("document.querySelectorAll('#sessions li').length == 2")
-        assert await tab.value("document.querySelector('#login').hidden")
-        assert await tab.value("document.cookie") == ""
-
-
-async def test_our_page_says_when_the_server_is_gone(tmp_path: Path) -> None:
-    async with driving(tmp_path / "profile") as tab:
-        async with staged(tmp_path) as on:
-            await tab.open(f"http://127.0.0.1:{on.port}/")
-            await tab.until("document.querySelector('#state').className == 'state ok'")
-        await tab.until("document.querySelector('#state').className == 'state lost'")

@@ -31,7 +31,7 @@ async def refusal(port: int, target: str = "/api/v1/status", method: str = "GET"
 
 async def test_a_name_that_is_not_ours_is_refused_whatever_is_asked(tmp_path: Path) -> None:
     async with staged(tmp_path) as on:
-        for target in ("/", "/api/v1/health", "/api/v1/status", "/metrics", "/assets/page.js", "/nothing"):
+        for target in ("/", "/api/v1/health", "/api/v1/status", "/metrics", "/assets/icon.svg", "/c/any", "/nothing"):
             assert await refusal(on.port, target, Host="evil.example") == (421, "HOST_NOT_ALLOWED"), target
         assert (await refusal(on.port, Host="localhost"))[0] == 200
 
@@ -86,7 +86,7 @@ async def test_with_a_token_everything_but_health_and_the_page_asks_for_it(tmp_p
         for target in ("/api/v1/status", "/metrics", f"/api/v1/conversations/{ONE}", "/api/v1/nothing"):
             assert await refusal(on.port, target) == (401, "UNAUTHORIZED"), target
             assert (await refusal(on.port, target, Authorization=f"Bearer {TOKEN}"))[0] in (200, 404)
-        for target in ("/", "/assets/page.css", "/health", "/api/v1/health", "/api/v1/openapi.json"):
+        for target in ("/", "/assets/icon.svg", "/search", "/health", "/api/v1/health", "/api/v1/openapi.json"):
             assert (await refusal(on.port, target))[0] == 200, target
         assert (await refusal(on.port, Authorization="Bearer wrong"))[0] == 401
         told = await refusal(on.port, "/api/v1/forget", "POST", Content_Type="application/json")
@@ -130,7 +130,7 @@ async def test_behind_a_proxy_the_cookie_is_for_https_and_the_path_is_its_own(tm
         for target in ("/watch/", "/watch", "/"):
             async with asking(on.port, target, {"Host": "obs.example"}) as answer:
                 assert answer.status == 200
-                assert b'src="/watch/assets/page.js?v=' in await answer.body()
+                assert b'src="/watch/assets/index-' in await answer.body()
         assert (await refusal(on.port, "/watching/api/v1/health", Host="obs.example"))[0] == 401
         raw = Raw(await trio.open_tcp_stream("127.0.0.1", on.port))
         await raw.request("/watch/ws", Host="obs.example", Authorization=f"Bearer {TOKEN}")
@@ -142,7 +142,7 @@ async def test_behind_a_proxy_the_cookie_is_for_https_and_the_path_is_its_own(tm
     "target",
     [
         "/assets/../app.py", "/assets/..%2fapp.py", "/assets/%2e%2e/app.py", "/../../etc/passwd", "//etc/passwd",
-        "/assets//etc/passwd", "/api/v1/records/../../../etc/passwd", "/assets/page.js%00.txt", "/%ff%fe",
+        "/assets//etc/passwd", "/api/v1/records/../../../etc/passwd", "/assets/icon.svg%00.txt", "/%ff%fe",
     ],
 )  # fmt: skip
 async def test_no_path_leads_out_of_what_is_served(tmp_path: Path, target: str) -> None:

@@ -66,10 +66,11 @@ export class Follower {
     return this.state.progress.last;
   }
 
-  /** Try at once, instead of when it is time. */
+  /** Unless it is live, connect anew, at once. */
   retry(): void {
-    if (this.standing.state !== "waiting" && this.standing.state !== "ended") return;
+    if (this.standing.state === "live" || this.isStopped) return;
     clearTimeout(this.timer);
+    this.drop(4000, "anew");
     this.connect();
   }
 

@@ -45,6 +45,7 @@ class Live {
         },
       },
     );
+    void this.hopeless(); // a server that asks for a token waits for it on the socket: HTTP tells at once
     addEventListener("online", () => this.follower?.retry());
     document.addEventListener("visibilitychange", () => document.hidden || this.flush());
   }
