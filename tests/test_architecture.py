@@ -92,6 +92,8 @@ ACTORS_MAY_IMPORT = {"trio", "attrs", "watchfiles", "inotify_simple", "actors"}
 
 def modules(package: str) -> Iterator[tuple[str, Path]]:
     for path in sorted((ROOT / package).rglob("*.py")):
+        if "node_modules" in path.parts:  # of the dashboard's build, not ours
+            continue
         parts = list(path.relative_to(ROOT).with_suffix("").parts)
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 

@@ -113,3 +113,42 @@ async def test_an_export_is_the_file_itself_or_a_page_without_script(tmp_path: P
         await on.get("/conversations/nobody/export", 404)
         await on.get(f"/conversations/{ONE}/export", 400, format="pdf")
         assert (await on.http.head(f"/api/v1/conversations/{ONE}/export")).status_code == 200
+
+
+async def test_records_are_found_by_their_place_and_counted(tmp_path: Path) -> None:
+    async with staged(tmp_path) as on:
+        path = f"/conversations/{ONE}/records"
+        ids = [row["record"]["id"] for row in (await on.get(path))["records"]]
+
+        async def range_of(**asked: object) -> tuple[list[str], bool, int, int]:
+            told = await on.get(path, **asked)
+            return [row["record"]["id"] for row in told["records"]], told["more"], told["start"], told["total"]
+
+        assert await range_of(skip=1, limit=2) == (ids[1:3], True, 1, 5)
+        assert await range_of(skip=3, limit=2) == (ids[3:], False, 3, 5)
+        assert await range_of(skip=9) == ([], False, 9, 5)
+        assert await range_of(at=ids[3], limit=2) == (ids[2:4], True, 2, 5)
+        assert await range_of(at=ids[0], limit=4) == (ids[:4], True, 0, 5)
+        assert await range_of(last=True, limit=2, count=True) == (ids[3:], True, 3, 5)
+        assert await range_of(after=ids[4], count=True) == ([], False, 5, 5)
+        for wrong in ({"skip": 1, "at": ids[0]}, {"skip": 1, "last": True}, {"at": ids[0], "after": ids[0]}):
+            await on.get(path, 422, **wrong)
+        other = (await on.get(f"/conversations/{TWO}/records"))["records"][0]["record"]["id"]
+        await on.get(path, 404, at=other)
+        await on.get(path, 404, at="1-0-999")
+        assert "start" not in await on.get(path)
+
+
+async def test_places_go_on_over_the_files_of_a_conversation(tmp_path: Path) -> None:
+    async with staged(tmp_path) as on:
+        file = on.root / "-v" / f"{TWO}.jsonl"
+        file.unlink()
+        await on.settled()
+        file.write_bytes(b"".join(prompt(n, sessionId=TWO, cwd="/v", uuid=f"n{n}") + b"\n" for n in range(3)))
+        await on.settled()
+        told = await on.sees(f"/conversations/{TWO}/records", lambda told: len(told["records"]) >= 3)
+        ids = [row["record"]["id"] for row in told["records"]]
+        for skip in range(len(ids) + 1):
+            part = await on.get(f"/conversations/{TWO}/records", skip=skip, limit=2)
+            assert [row["record"]["id"] for row in part["records"]] == ids[skip : skip + 2]
+            assert part["total"] == len(ids)
