@@ -1,8 +1,6 @@
 """The dashboard in a browser: what it shows is what is there, it survives its server, and nothing in it is run."""
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +10,16 @@ import trio
 
 from tests.api.stage import ONE, Stage, staged
 from tests.driving import Tab, driving
-from tests.ingest.stage import line, prompt, reply, use
+from tests.ingest.stage import prompt, reply, use
 from tests.running import Server, free_port, serving
 from tests.web import hostile
+from tests.web.big import lines
 
 TOKEN = "k" * 43
 IDS = "[...document.querySelectorAll('#timeline [data-record]')].map(one => one.dataset.record)"
 TIMELINE = "document.querySelector('#timeline')"
 TEXT = "document.body.innerText"
 REQUEST = "Network.requestWillBeSent"
-START = datetime(2026, 11, 1, tzinfo=UTC)
 LIVE = "document.querySelector('header .state').innerText == 'live'"
 
 
@@ -69,8 +67,8 @@ async def test_a_conversation_shows_prompts_calls_results_and_pictures_and_grows
 
 async def test_a_permalink_opens_a_record_and_finding_goes_to_hits(tmp_path: Path) -> None:
     async with staged(tmp_path) as on, driving(tmp_path / "profile") as tab:
-        lines = [prompt(at, f"number {at} of many", sessionId="long", uuid=f"l{at}", cwd="/v") for at in range(700)]
-        on.write("-v/long.jsonl", *lines)
+        many = [prompt(at, f"number {at} of many", sessionId="long", uuid=f"l{at}", cwd="/v") for at in range(700)]
+        on.write("-v/long.jsonl", *many)
         await on.settled()
         rows = (await on.get("/conversations/long/records", skip=350, limit=3))["records"]
         wanted = rows[0]["record"]["id"]
@@ -135,7 +133,7 @@ async def test_nothing_in_a_transcript_runs_loads_or_leaves_its_place(tmp_path: 
 async def test_fifty_thousand_records_open_at_their_end_and_scroll_in_few_nodes(tmp_path: Path) -> None:
     root = tmp_path / "projects"
     (root / "-big").mkdir(parents=True)
-    (root / "-big" / "big.jsonl").write_bytes(b"".join(one + b"\n" for one in _many(50_000)))
+    (root / "-big" / "big.jsonl").write_bytes(b"".join(one + b"\n" for one in lines(50_000, "big")))
     async with serving(root, tmp_path / "data", free_port()) as server, driving(tmp_path / "profile") as tab:
         await _imported(server, 50_000)
         await go(tab, _web(server), "/c/big")
@@ -146,14 +144,6 @@ async def test_fifty_thousand_records_open_at_their_end_and_scroll_in_few_nodes(
             await tab.until(f"{IDS}.length > 5 && {TIMELINE}.querySelector('.blank') == null")
             assert await tab.value("document.querySelectorAll('#timeline .item').length") < 300
         assert tab.complaints() == []
-
-
-def _many(count: int) -> Iterator[bytes]:
-    for at in range(count):
-        role = "assistant" if at % 2 else "user"
-        message = {"role": role, "content": f"text {at} of **many**, with `code`", "id": f"m{at}", "model": "m"}
-        stamp = (START + timedelta(seconds=at)).isoformat().replace("+00:00", ".000Z")
-        yield line(type=role, uuid=f"b{at}", sessionId="big", cwd="/big", timestamp=stamp, message=message)
 
 
 async def test_what_is_on_the_screen_is_what_the_log_holds_though_the_server_is_killed(tmp_path: Path) -> None:
