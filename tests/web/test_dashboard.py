@@ -65,6 +65,27 @@ async def test_a_conversation_shows_prompts_calls_results_and_pictures_and_grows
         assert tab.complaints() == []
 
 
+async def test_sub_agents_stand_below_the_session_and_the_call_that_started_them(tmp_path: Path) -> None:
+    async with staged(tmp_path) as on, driving(tmp_path / "profile") as tab:
+        call = {"prompt": "Count the tests.", "description": "count tests"}
+        on.write(f"-w/{ONE}.jsonl", use("task", name="Task", at=8, asked=call, sessionId=ONE))
+        agent = {"isSidechain": True, "agentId": "abc", "sessionId": ONE}
+        first = {"role": "user", "content": "Count the tests."}
+        on.write(f"-w/{ONE}/subagents/agent-abc.jsonl", prompt(9, uuid="sub", message=first, **agent),
+                 use("t8", name="Grep", at=9, asked={"pattern": "def test_"}, uuid="sub2", **agent))  # fmt: skip
+        await on.sees(f"/conversations/{ONE}/agents", lambda told: len(told["agents"]) == 1)
+        await go(tab, on, "/")
+        on.write(f"-w/{ONE}/subagents/agent-abc.jsonl",
+                 use("t7", name="Read", at=10, asked={"file_path": "/w/a.py"}, uuid="sub3", **agent))  # fmt: skip
+        await tab.until(f'document.querySelector(\'[data-session="{ONE}"] [data-session="{ONE}.abc"]\') != null')
+        await tab.until(shows("→ Read /w/a.py"))
+        await go(tab, on, f"/c/{ONE}")
+        await tab.until("document.querySelector('.agent a')?.innerText == 'Count the tests.'")
+        await tab.value("document.querySelector('.agent a').click()")
+        await tab.until(f"location.pathname == '/c/{ONE}.abc' && {IDS}.length == 3")
+        assert tab.complaints() == []
+
+
 async def test_a_permalink_opens_a_record_and_finding_goes_to_hits(tmp_path: Path) -> None:
     async with staged(tmp_path) as on, driving(tmp_path / "profile") as tab:
         many = [prompt(at, f"number {at} of many", sessionId="long", uuid=f"l{at}", cwd="/v") for at in range(700)]
@@ -218,6 +239,8 @@ async def test_every_view_fits_a_phone_has_its_landmarks_and_names_what_can_be_p
         await go(tab, on, path)
         await trio.sleep(0.3)
         assert await tab.value("document.documentElement.scrollWidth") <= 360
+        wide = "[...document.querySelectorAll('main :is(.bar, .head, h1, form, ol, article, section, p)')]"
+        assert await tab.value(f"{wide}.filter(one => one.getBoundingClientRect().right > 361).length") == 0
         assert await tab.value("document.querySelectorAll('main, nav, header, h1').length") >= 4
         named = "one.innerText || one.title || one.ariaLabel || one.labels?.length"
         unnamed = f"[...document.querySelectorAll('button, a, input, select')].filter(one => !({named}))"
