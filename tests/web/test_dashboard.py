@@ -69,7 +69,7 @@ async def test_sub_agents_stand_below_the_session_and_the_call_that_started_them
     async with staged(tmp_path) as on, driving(tmp_path / "profile") as tab:
         call = {"prompt": "Count the tests.", "description": "count tests"}
         on.write(f"-w/{ONE}.jsonl", use("task", name="Task", at=8, asked=call, sessionId=ONE))
-        agent = {"isSidechain": True, "agentId": "abc", "sessionId": ONE}
+        agent: dict[str, Any] = {"isSidechain": True, "agentId": "abc", "sessionId": ONE}
         first = {"role": "user", "content": "Count the tests."}
         on.write(f"-w/{ONE}/subagents/agent-abc.jsonl", prompt(9, uuid="sub", message=first, **agent),
                  use("t8", name="Grep", at=9, asked={"pattern": "def test_"}, uuid="sub2", **agent))  # fmt: skip
