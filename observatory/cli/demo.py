@@ -17,6 +17,7 @@ import trio
 
 from observatory import app
 from observatory.cli.notices import Notices
+from observatory.cli.serve import page_of
 from observatory.cli.tail import FOR_PEOPLE, show
 from observatory.cli.terminal import Printer, one_line
 from observatory.client.connection import connect
@@ -146,6 +147,7 @@ class Demo:
     def _tell(self, ready: app.Ready) -> None:
         what = "made-up sessions, nothing here is real" if self._files is None else "real sessions, replayed"
         click.echo(f"observatory demo is ready at {ready.url}   ({what}; Ctrl-C ends it)")
+        click.echo(f"open {page_of(ready.url)} in a browser")
         click.echo(f"watch it elsewhere too: {sys.argv[0]} tail --data-dir {ready.data_dir}")
         click.echo(f"writing to {', '.join(ready.roots)}\n")
         sys.stdout.flush()

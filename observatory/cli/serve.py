@@ -32,7 +32,7 @@ def run(flags: Mapping[str, Any]) -> None:
 
 def _tell(config: Config, ready: app.Ready, *, browser: bool) -> None:
     """The ready line, on standard output, where nothing else goes. browser: show the dashboard in one."""
-    page = f"{ready.url.replace('ws', 'http', 1).removesuffix('/ws')}/"
+    page = page_of(ready.url)
     click.echo(f"observatory is ready at {ready.url}   (watch it: {sys.argv[0]} tail{_same_server(config)})")
     click.echo(f"open {page} in a browser")
     present = [root for root in ready.roots if Path(root).is_dir()]
@@ -51,6 +51,11 @@ def _tell(config: Config, ready: app.Ready, *, browser: bool) -> None:
 
         link = link_of(ready.url, read(config.token_file)) if config.auth == "token" else page
         Thread(target=_open, args=(link,), daemon=True).start()  # some browsers are waited for
+
+
+def page_of(url: str) -> str:
+    """The dashboard's address. url: of the WebSocket."""
+    return f"{url.replace('ws', 'http', 1).removesuffix('/ws')}/"
 
 
 def _open(link: str) -> None:

@@ -157,7 +157,7 @@ async def test_fifty_thousand_records_open_at_their_end_and_scroll_in_few_nodes(
     (root / "-big" / "big.jsonl").write_bytes(b"".join(one + b"\n" for one in lines(50_000, "big")))
     async with serving(root, tmp_path / "data", free_port()) as server, driving(tmp_path / "profile") as tab:
         await _imported(server, 50_000)
-        await go(tab, _web(server), "/c/big")
+        await go(tab, web(server), "/c/big")
         await tab.until(shows("text 49999 of many"))
         assert await tab.value("document.querySelectorAll('#timeline .item').length") < 300
         for place in (0, 0.31, 0.77):
@@ -174,7 +174,7 @@ async def test_what_is_on_the_screen_is_what_the_log_holds_though_the_server_is_
     path.write_bytes(prompt(0, "the first", sessionId="kill", uuid="k0", cwd="/k") + b"\n")
     async with serving(root, tmp_path / "data", free_port()) as server, driving(tmp_path / "profile") as tab:
         await _imported(server, 1)
-        await go(tab, _web(server), "/c/kill")
+        await go(tab, web(server), "/c/kill")
         at = 1
         for _ in range(4):
             for _ in range(5):
@@ -219,7 +219,7 @@ async def test_it_says_when_the_server_is_gone_and_when_it_is_back(tmp_path: Pat
     root = tmp_path / "projects"
     root.mkdir()
     async with serving(root, tmp_path / "data", free_port()) as server, driving(tmp_path / "profile") as tab:
-        await go(tab, _web(server), "/")
+        await go(tab, web(server), "/")
         await tab.until(shows("Nothing yet"))
         assert await tab.value(shows("observatory demo"))
         await server.kill()
@@ -254,12 +254,12 @@ async def _indexed(on: Stage, word: str, hits: int) -> None:
             await trio.sleep(0.05)
 
 
-def _web(server: Server) -> str:
+def web(server: Server) -> str:
     return server.url.replace("ws", "http", 1).removesuffix("/ws")
 
 
 async def _get(server: Server, path: str) -> Any:
-    answer = await trio.to_thread.run_sync(lambda: httpx.get(f"{_web(server)}/api/v1{path}", timeout=20))
+    answer = await trio.to_thread.run_sync(lambda: httpx.get(f"{web(server)}/api/v1{path}", timeout=20))
     return answer.json()
 
 

@@ -108,6 +108,8 @@ export class Sessions {
   readonly tokens = new Rate();
   readonly events = new Rate();
   isLoaded = $state(false);
+  /** There are older ones that were not loaded. */
+  isTruncated = $state(false);
 
   /** A snapshot replaces what was known, but rates and what was last heard. */
   load(snapshot: Snapshot, now: number): void {
@@ -120,6 +122,7 @@ export class Sessions {
     this.all = next;
     this.projects = new Map(snapshot.projects.map((project) => [project.id, project]));
     this.isLoaded = true;
+    this.isTruncated = snapshot.truncated;
     this.version += 1;
   }
 
