@@ -56,9 +56,12 @@ class Tab:
 
     async def until(self, script: str) -> None:
         """Look until an expression is true."""
-        with trio.fail_after(DEADLINE):
+        with trio.move_on_after(DEADLINE) as waiting:
             while not await self.value(script):  # noqa: ASYNC110 - a page has no event
                 await trio.sleep(0.05)
+        if waiting.cancelled_caught:
+            shown = await self.value("location.href + ' shows:\\n' + document.body.innerText")
+            raise AssertionError(f"never: {script}\n{shown[:2000]}\n{self.complaints()}")
 
     def complaints(self) -> list[str]:
         """Errors that the page met: of scripts, of its policy, of what it loads."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import msgspec
 
 from observatory.core import spilled
 from observatory.core.annotations import Annotation
@@ -17,6 +16,7 @@ from observatory.core.project import Project
 from observatory.storage import annotations, attachments, hooks
 from observatory.storage.accounting import archive
 from observatory.storage.conversations import ConversationReader, Stored
+from observatory.storage.decoding import conversation_of, project_of
 from observatory.storage.opening import DATABASE, explained
 
 SORTS = {
@@ -67,7 +67,7 @@ class ArchiveBrowser(ConversationReader):
         return Listed(found, total, Place(shown[-1][2], shown[-1][0]).text if more else None)
 
     def _row(self, body: bytes) -> Conversation:
-        return msgspec.json.decode(self._clean(bytes(body)), type=Conversation)
+        return conversation_of(self._clean(bytes(body)))
 
     def annotation(self, id: str) -> Annotation:
         """What a person says of a conversation."""
@@ -78,7 +78,7 @@ class ArchiveBrowser(ConversationReader):
         """All projects, the one active last first."""
         with explained(self._path):
             rows = self._db.execute("SELECT body FROM projects ORDER BY last_activity DESC, id").fetchall()
-        return [msgspec.json.decode(self._clean(bytes(body)), type=Project) for (body,) in rows]
+        return [project_of(self._clean(bytes(body))) for (body,) in rows]
 
     def page(self, id: str, after: int | None, before: int | None, limit: int, *, last: bool) -> list[Stored]:
         """Records of a conversation between two keys, in order: the first of them, or the last.

@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import attrs
-import msgspec
 
 from observatory.core.batch import Flag, id_of, key_of_id, record_key
 from observatory.core.blocks import ToolResult
@@ -20,6 +19,7 @@ from observatory.core.timeline import Answer
 from observatory.core.transcript import Record, parse
 from observatory.storage.accounting import archive
 from observatory.storage.bodies import Bodies
+from observatory.storage.decoding import conversation_of, project_of
 from observatory.storage.opening import DATABASE, explained
 
 PAGE_ROWS = 256
@@ -69,13 +69,13 @@ class ConversationReader:
         """Its row."""
         with explained(self._path):
             row = self._db.execute("SELECT body FROM conversations WHERE id = ?", (id,)).fetchone()
-        return None if row is None else msgspec.json.decode(self._clean(bytes(row[0])), type=Conversation)
+        return None if row is None else conversation_of(self._clean(bytes(row[0])))
 
     def project(self, id: str) -> Project | None:
         """A project's row."""
         with explained(self._path):
             row = self._db.execute("SELECT body FROM projects WHERE id = ?", (id,)).fetchone()
-        return None if row is None else msgspec.json.decode(self._clean(bytes(row[0])), type=Project)
+        return None if row is None else project_of(self._clean(bytes(row[0])))
 
     def of_project(self, id: str) -> list[str]:
         """Ids of a project's conversations, oldest first; sub-agents are not among them."""

@@ -7,7 +7,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import orjson
 
 from observatory.core.batch import GENERATION_BITS, OFFSET_BITS, Flag, record_key, source_of, split_key
@@ -31,6 +30,7 @@ from observatory.core.project import Project
 from observatory.core.transcript import Record, parse
 from observatory.storage import attachments, hooks
 from observatory.storage.bodies import Bodies, leave_out
+from observatory.storage.decoding import conversation_of, project_of
 from observatory.storage.opening import DATABASE, check_version, connect, explained
 
 READ_PATIENCE_MS = 2000
@@ -59,7 +59,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 def conversations(db: sqlite3.Connection) -> Known:
     """Every conversation, by id."""
     rows = db.execute("SELECT body FROM conversations")
-    return {row.id: row for row in (msgspec.json.decode(body, type=Conversation) for (body,) in rows)}
+    return {row.id: row for row in (conversation_of(body) for (body,) in rows)}
 
 
 def preview(directory: Path, target: Target) -> Removal:
@@ -175,7 +175,7 @@ def _left_to_do(db: sqlite3.Connection) -> str | None:
 
 def _project(db: sqlite3.Connection, project_id: str) -> Project | None:
     row = db.execute("SELECT body FROM projects WHERE id = ?", (project_id,)).fetchone()
-    return None if row is None else msgspec.json.decode(row[0], type=Project)
+    return None if row is None else project_of(row[0])
 
 
 def _files(db: sqlite3.Connection, ids: set[str], project: Project | None) -> list[ForgottenFile]:

@@ -2,9 +2,8 @@
 
 import sqlite3
 
-import msgspec
-
 from observatory.core.conversation import Conversation
+from observatory.storage.decoding import conversation_of
 
 
 def lineage(db: sqlite3.Connection, conversation_id: str) -> tuple[Conversation | None, list[str]]:
@@ -20,4 +19,4 @@ def lineage(db: sqlite3.Connection, conversation_id: str) -> tuple[Conversation 
 
 def _row(db: sqlite3.Connection, id: str) -> Conversation | None:
     row = db.execute("SELECT body FROM conversations WHERE id = ?", (id,)).fetchone()
-    return None if row is None else msgspec.json.decode(row[0], type=Conversation)
+    return None if row is None else conversation_of(row[0])

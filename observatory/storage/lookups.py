@@ -25,6 +25,7 @@ from observatory.core.summaries import Summary
 from observatory.core.tools import ToolCallRow
 from observatory.core.usage import Usage
 from observatory.storage.bodies import Bodies
+from observatory.storage.decoding import conversation_of, project_of
 from observatory.storage.rows import CALL_COLUMNS, SOURCE_COLUMNS, USAGE_COLUMNS, key_range
 
 
@@ -46,7 +47,7 @@ class Lookups:
     def conversation(self, conversation_id: str) -> Conversation | None:
         """A conversation's row."""
         row = self._one("SELECT body FROM conversations WHERE id = ?", conversation_id)
-        return None if row is None else msgspec.json.decode(row[0], type=Conversation)
+        return None if row is None else conversation_of(row[0])
 
     def in_motion(self) -> list[str]:
         """Ids of the conversations that are active, the latest first."""
@@ -60,17 +61,17 @@ class Lookups:
     def project(self, project_id: str) -> Project | None:
         """A project's row."""
         row = self._one("SELECT body FROM projects WHERE id = ?", project_id)
-        return None if row is None else msgspec.json.decode(row[0], type=Project)
+        return None if row is None else project_of(row[0])
 
     def project_at(self, path: str) -> Project | None:
         """The project with this working directory."""
         row = self._one("SELECT body FROM projects WHERE path = ?", path)
-        return None if row is None else msgspec.json.decode(row[0], type=Project)
+        return None if row is None else project_of(row[0])
 
     def project_in(self, slug: str) -> Project | None:
         """The project whose folder this is, the one active last if there are several."""
         row = self._one("SELECT body FROM projects WHERE slug = ? ORDER BY last_activity DESC", slug)
-        return None if row is None else msgspec.json.decode(row[0], type=Project)
+        return None if row is None else project_of(row[0])
 
     def project_ids(self) -> set[str]:
         """Every project."""

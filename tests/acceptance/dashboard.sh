@@ -34,7 +34,7 @@ done
 [ "$SIZE" -le "$LIMIT" ] || fail "its $SIZE bytes, gzipped, are at most $LIMIT"
 pass "its $SIZE bytes, gzipped, are at most $LIMIT"
 
-CI=true .venv/bin/python -m pytest -q -p no:cacheprovider tests/web >"$WORK/browser.out" 2>&1 ||
+CI=true .venv/bin/python -m pytest -q -n 3 -p no:cacheprovider tests/web >"$WORK/browser.out" 2>&1 ||
     fail 'a browser shows what is there, and runs nothing of it' "$WORK/browser.out"
 check 'a browser shows what is there, and runs nothing of it' "$WORK/browser.out" ' passed'
 if grep -q skipped "$WORK/browser.out"; then fail 'no test of the browser was skipped' "$WORK/browser.out"; fi
