@@ -114,7 +114,7 @@ async def test_quiet_only_serves_and_other_signals_leave_nothing_either(tmp_path
     async with demo(tmp_path, "--speed", "200", "--quiet") as running:
         await kinds_seen(await running.read_until(READY))
         assert await running.end(number) == 0
-        assert len(running.output.splitlines()) == 5  # where, how to watch, what, a blank, the end
+        assert len(running.output.splitlines()) == 6  # where, the page, how to watch, what, a blank, the end
         assert running.left_behind() == []
 
 

@@ -59,7 +59,7 @@ async def test_notifications_tell_what_has_finished_and_what_waits(tmp_path: Pat
         await tab.do("Page.addScriptToEvaluateOnNewDocument", source=NOTICES)
         await go(tab, on, "/")
         file = f"-w/{ONE}.jsonl"
-        working = "document.querySelector('[data-session={!r}] .mark').title == {!r}"
+        working = "document.querySelector('[data-session=\"{}\"] .mark').title == '{}'"
         on.write(file, prompt(20, "go on", sessionId=ONE, uuid="n1"))
         await tab.until(working.format(ONE, "working"))
         assert await tab.value("window.notices") == []
