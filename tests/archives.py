@@ -34,7 +34,7 @@ ACTIVITY = {
     "told",
     "said_at",
 }  # of a row's JSON
-OF_NO_CONTENT = {"meta", "roots", "events", "blocks", "forgotten", "attachments", "attachment_parts"}
+OF_NO_CONTENT = {"meta", "roots", "events", "blocks", "forgotten", "attachments", "attachment_parts", "changes"}
 
 
 def prepare(directory: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from observatory.api.asked import CallsQuery, ExportQuery, HooksQuery, RecordsQuery
 from observatory.api.look import must_exist
-from observatory.api.rows import hook_row, record_of, record_row
+from observatory.api.rows import hook_row, record_row
 from observatory.api.sources import Sources
 from observatory.api.table import Call, Document, NoQuery, Reply, Stream, not_found
 from observatory.core.batch import key_of_id
@@ -19,7 +19,7 @@ from observatory.export.lines import Copy
 from observatory.export.markdown import markdown
 from observatory.export.page import page
 from observatory.storage.browsing import ArchiveBrowser
-from observatory.storage.conversations import Stored
+from observatory.storage.conversations import Stored, record_of
 
 TYPES = {
     "jsonl": "application/x-ndjson",

@@ -4,13 +4,11 @@ from typing import Any
 
 from observatory.core import hook_events, message_added
 from observatory.core.annotations import Annotation
-from observatory.core.batch import HookRow, split_key
+from observatory.core.batch import HookRow
 from observatory.core.conversation import Conversation, changes
 from observatory.core.decode import valid
-from observatory.core.lines import Line
 from observatory.core.project import Project, update
-from observatory.core.transcript import Malformed, Record, malformed, parse
-from observatory.storage.conversations import Stored
+from observatory.storage.conversations import Stored, record_of
 
 WHOLE = 1 << 40  # bytes: a record that is asked for by itself is not cut
 Data = dict[str, Any]
@@ -33,15 +31,6 @@ def conversation_row(row: Conversation, said: Annotation) -> Data:
 
 def _text(text: str | None) -> str | None:
     return None if text is None else valid(text)
-
-
-def record_of(stored: Stored) -> Record | Malformed:
-    """A record as it was parsed when it came. One whose line is empty by now tells why."""
-    _, _, offset = split_key(stored.key)
-    values = list(parse(Line(offset, len(stored.body), stored.body)))
-    if len(values) == 1 and stored.error is None:
-        return values[0]
-    return malformed(offset, stored.length, stored.error or "nul", stored.body)
 
 
 def record_row(stored: Stored, row: Conversation | None, *, whole: bool = False) -> Data:

@@ -125,6 +125,16 @@ class Committer:
             number, events = await trio.to_thread.run_sync(keep, hook, self._wall_ms(), limiter=self._limiter)
         return number, events if self._leaving is None else self._redacted(events, self._leaving)
 
+    async def follow_changes(self) -> None:
+        """As EventLog.follow_changes."""
+        async with self._turn():
+            await trio.to_thread.run_sync(self._log.follow_changes, limiter=self._limiter)
+
+    async def trim_changes(self, upto: int) -> None:
+        """As EventLog.trim_changes."""
+        async with self._turn():
+            await trio.to_thread.run_sync(self._log.trim_changes, upto, limiter=self._limiter)
+
     async def scrub(self) -> bool:
         """Leave nothing of what was deleted in the files. False: somebody reads them; `keep_up` goes on with it.
 

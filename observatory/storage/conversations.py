@@ -10,13 +10,13 @@ from pathlib import Path
 
 import attrs
 
-from observatory.core.batch import Flag, id_of, key_of_id, record_key
+from observatory.core.batch import Flag, id_of, key_of_id, record_key, split_key
 from observatory.core.blocks import ToolResult
 from observatory.core.conversation import Conversation
 from observatory.core.lines import Line
 from observatory.core.project import Project
 from observatory.core.timeline import Answer
-from observatory.core.transcript import Record, parse
+from observatory.core.transcript import Malformed, Record, malformed, parse
 from observatory.storage.accounting import archive
 from observatory.storage.bodies import Bodies
 from observatory.storage.decoding import conversation_of, project_of
@@ -54,6 +54,15 @@ class Stored:
     def id(self) -> str:
         """Its id on the wire."""
         return id_of(self.key)
+
+
+def record_of(stored: Stored) -> Record | Malformed:
+    """A record as it was parsed when it came. One whose line is empty by now tells why."""
+    _, _, offset = split_key(stored.key)
+    values = list(parse(Line(offset, len(stored.body), stored.body)))
+    if len(values) == 1 and stored.error is None:
+        return values[0]
+    return malformed(offset, stored.length, stored.error or "nul", stored.body)
 
 
 class ConversationReader:

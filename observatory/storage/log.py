@@ -17,7 +17,7 @@ from observatory.core.hook_events import Hook, row_of
 from observatory.core.hook_events import draft_of as told_of
 from observatory.core.neutral import neutral
 from observatory.core.pruning import Prune
-from observatory.storage import annotations, attachments, forget, hooks, prune
+from observatory.storage import annotations, attachments, changes, forget, hooks, prune
 from observatory.storage.bodies import Bodies, due, pack_next
 from observatory.storage.lineage import lineage
 from observatory.storage.lookups import Lookups
@@ -185,6 +185,23 @@ class EventLog(Lookups):
         self._bodies.forget()
         self.commits += 1
         return removed
+
+    def follow_changes(self) -> None:
+        """From now on what changes is written down for a copy of the archive, if it is not yet. Raises StoreError."""
+        with explained(self.path):
+            if not changes.is_followed(self._db):
+                with forget.transaction(self._db):
+                    changes.follow(self._db)
+
+    def unfollow_changes(self) -> None:
+        """There is no copy any more. Raises StoreError."""
+        with explained(self.path), forget.transaction(self._db):
+            changes.unfollow(self._db)
+
+    def trim_changes(self, upto: int) -> None:
+        """The copy has all changes up to this one. Raises StoreError."""
+        with explained(self.path):
+            changes.trim(self._db, upto)
 
     def scrub(self, patience_ms: int = 0) -> bool:
         """Leave nothing of what was deleted in the files; False: try again. Raises StoreError."""

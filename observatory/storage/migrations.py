@@ -2,7 +2,7 @@
 
 from observatory.core.batch import GENERATION_BITS, OFFSET_BITS
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 MIGRATIONS: dict[
     int, str
 ] = {  # version → SQL that leads from it to the next one; statements end with ";" and a newline
@@ -49,4 +49,6 @@ CREATE INDEX tags_by_tag ON tags(tag)""",
     4: """CREATE TABLE hook_events (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE, at INTEGER NOT NULL,
     conversation_id TEXT NOT NULL, session_id TEXT NOT NULL, project_id TEXT, name TEXT NOT NULL, body BLOB NOT NULL);
 CREATE INDEX hook_events_by_conversation ON hook_events(conversation_id, id)""",
+    5: """CREATE TABLE changes (number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, ref TEXT NOT NULL,
+    UNIQUE (kind, ref))""",
 }

@@ -1,4 +1,4 @@
--- Version 5. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
+-- Version 6. Two things that must not be confused: `records` is the archive (kept until pruned), `events` the log of what
 -- was published (trimmed by retention). A live line writes its record and its event in one transaction, the journal; what
 -- follows from records (sources, conversations, projects, usage, tool_calls, copies) are the books, written with their own events
 -- right after. sources.offset says how far the books are: records beyond it are folded in at the next start.
@@ -189,3 +189,10 @@ CREATE TABLE hook_events (     -- what hooks of Claude Code and scripts told: it
     body            BLOB NOT NULL       -- the whole JSON object
 );
 CREATE INDEX hook_events_by_conversation ON hook_events(conversation_id, id);
+
+CREATE TABLE changes (         -- what a copy of the archive has yet to look at; empty while there is none: storage/changes.py
+    number          INTEGER PRIMARY KEY AUTOINCREMENT, -- grows, also over rows that are gone
+    kind            TEXT NOT NULL,
+    ref             TEXT NOT NULL,
+    UNIQUE (kind, ref)
+);
