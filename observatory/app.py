@@ -17,7 +17,7 @@ import trio
 
 from actors.sender import OutboxLimits
 from observatory.api.mount import answer_http
-from observatory.config import Config
+from observatory.config import SUPABASE, Config
 from observatory.core.drain import Pace
 from observatory.core.handshake import LOOPBACK_NAMES, Policy
 from observatory.core.progress import Imported, Progress
@@ -66,7 +66,7 @@ async def serve(config: Config, on_ready: Callable[[Ready], None], dropped: Call
     try:
         token = None if config.auth == "none" else ensure(config.token_file).current
         listeners = await listen(config.host, config.port)
-        async with make_monitor(config, lock) as monitor, notifying(config, monitor):
+        async with make_monitor(config, lock) as monitor, notifying(config, monitor), mirroring(config, monitor):
             manager = make_manager(config, monitor, fds - FD_RESERVE, token, tls)
             leaving = redact if config.redact else None
             answer_http(monitor, manager, policy=policy_of(config), leaving=leaving, dropped=dropped)
@@ -170,6 +170,24 @@ async def notifying(config: Config, monitor: FileMonitor) -> AsyncIterator[None]
 
     async with running(config, monitor.events, monitor.report) as notifier:
         monitor.others.append(notifier)
+        yield
+
+
+@asynccontextmanager
+async def mirroring(config: Config, monitor: FileMonitor) -> AsyncIterator[None]:
+    """The copy at Supabase is kept while the block runs, if there is to be one. Raises UsageError, WorldError."""
+    named = config.supabase_db_url or config.supabase_url or config.supabase_key
+    if not named and not (config.data_dir / SUPABASE).exists():
+        yield
+        return
+    from observatory.mirroring import running, settings_of  # loads a client for PostgreSQL
+
+    settings = settings_of(config)
+    if settings is None:
+        yield
+        return
+    async with running(settings, monitor.commits, monitor.report) as keeper:
+        monitor.others.append(keeper)
         yield
 
 

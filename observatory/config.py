@@ -17,13 +17,18 @@ from observatory.core.notices import KINDS
 from observatory.core.setting_values import (
     age_or_off,
     amount,
+    database_url,
     host,
+    identifier,
+    kinds,
     names,
     networks,
     one_of,
     public_url,
     seconds,
+    secret,
     size_or_off,
+    web_address,
     whole,
     yes_or_no,
 )
@@ -33,6 +38,7 @@ WATCHERS = ("auto", "inotify", "watchfiles", "poll")
 LOG_FORMATS = ("json", "console")
 AUTHS = ("none", "token")
 TOKEN = "token"  # name of the token file in the data directory
+SUPABASE = "supabase.url"  # … and of the file that holds the login for the copy's database
 
 
 @attrs.frozen
@@ -43,23 +49,21 @@ class Setting:
     read: Callable[[Any], Any]
     default: Any
     help: str
+    also: str = ""  # a variable of others' that counts too
 
     @property
     def variable(self) -> str:
         """Its environment variable."""
         return f"OBSERVATORY_{self.name.upper()}"
 
+    def found_in(self, env: Mapping[str, str]) -> str | None:
+        """The variable that is set, if one is."""
+        return next((name for name in (self.variable, self.also) if env.get(name)), None)
+
 
 def _patterns(value: object) -> tuple[str, ...]:
     home = str(Path("~").expanduser())
     return tuple(home + name[1:] if name == "~" or name.startswith("~/") else name for name in names(value))
-
-
-def _kinds(value: object) -> tuple[str, ...]:
-    found = names(value)
-    if unknown := [name for name in found if name not in KINDS]:
-        raise ValueError(f"knows no {unknown[0]!r}; use some of {', '.join(KINDS)}")
-    return found
 
 
 def _file(value: object) -> Path | None:
@@ -110,10 +114,18 @@ SETTINGS = (
     Setting("disk_quota_bytes", size_or_off, None, "Size of the data directory above which the health says so."),
     Setting("notify_desktop", yes_or_no, False, "Show notices on the desktop that the server runs in."),
     Setting("notify_webhooks", names, (), "Addresses that notices are posted to; slack+https://… is for Slack."),
-    Setting("notify_kinds", _kinds, KINDS, "Notices that are wanted: finished, waiting, error, budget."),
+    Setting("notify_kinds", kinds, KINDS, "Notices that are wanted: finished, waiting, error, budget."),
     Setting("webhook_secret_file", _file, None, "A file with the secret that signs what is posted."),
     Setting("budget_usd", amount, None, "What a period may cost, in USD, before a notice tells."),
     Setting("budget_period", one_of(*PERIODS), "day", "day, week or month."),
+    Setting("supabase_url", web_address, None, "A project at Supabase, for a copy of the archive.", "SUPABASE_URL"),
+    Setting("supabase_key", secret, None, "Its publishable or secret key.", "SUPABASE_KEY"),
+    Setting("supabase_jwt", secret, None, "A signed key that may write for this machine.", "SUPABASE_JWT"),
+    Setting("supabase_db_url", database_url, None, "The project's database, instead of its API.", "SUPABASE_DB_URL"),
+    Setting("supabase_schema", identifier, "public", "The schema that the copy's tables are in."),
+    Setting("supabase_scope", one_of("messages", "all"), "messages", "messages: what was said; all: every record."),
+    Setting("supabase_projects", names, (), "Only these projects: globs of names or directories."),
+    Setting("supabase_redact", yes_or_no, True, "Replace well-known keys and tokens in the copy."),
     Setting("completed_after", seconds, 1800.0, "Idle time after which a conversation counts as completed."),
     Setting("slow_event_seconds", seconds, 0.05, "An event slower than this, end to end, gets a log line."),
     Setting("trace_window_seconds", seconds, 10.0, "Time that one latency.window log line covers."),
@@ -164,6 +176,14 @@ class Config:
     webhook_secret_file: Path | None
     budget_usd: float | None
     budget_period: Literal["day", "week", "month"]
+    supabase_url: str | None
+    supabase_key: str | None
+    supabase_jwt: str | None
+    supabase_db_url: str | None
+    supabase_schema: str
+    supabase_scope: Literal["messages", "all"]
+    supabase_projects: tuple[str, ...]
+    supabase_redact: bool
     completed_after: float
     slow_event_seconds: float
     trace_window_seconds: float
@@ -182,8 +202,8 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> 
     for setting in SETTINGS:
         if setting.name in flags:
             found, where = flags[setting.name], f"--{setting.name.replace('_', '-')}"
-        elif env.get(setting.variable):
-            found, where = env[setting.variable], setting.variable
+        elif (variable := setting.found_in(env)) is not None:
+            found, where = env[variable], variable
         elif setting.name in stored:
             found, where = stored[setting.name], f"{setting.name} in {file}"
         else:
@@ -261,8 +281,8 @@ def origins(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
     for setting in SETTINGS:
         if setting.name in flags:
             given[setting.name] = "the command line"
-        elif env.get(setting.variable):
-            given[setting.name] = setting.variable
+        elif (variable := setting.found_in(env)) is not None:
+            given[setting.name] = variable
         elif setting.name in stored:
             given[setting.name] = file.name
     variables = {setting.variable for setting in SETTINGS} | {"OBSERVATORY_CONFIG"}

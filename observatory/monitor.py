@@ -70,6 +70,10 @@ class Part(Protocol):
         """Totals since the start."""
         ...
 
+    def gauges(self) -> dict[str, int]:
+        """Numbers as they are now."""
+        ...
+
 
 class FileMonitor:
     """Watches `roots`, stores in `data_dir`, publishes through `router`, while its block runs.
@@ -329,7 +333,12 @@ class FileMonitor:
             "position": attrs.asdict(self.events.position),
             "roots": list(self.roots),
             "data_dir": str(self.data_dir),
-            "gauges": {**self._ingest.gauges(), **self._indexer.gauges(), **self._disk.gauges()},
+            "gauges": {
+                **self._ingest.gauges(),
+                **self._indexer.gauges(),
+                **self._disk.gauges(),
+                **{name: number for part in self.others for name, number in part.gauges().items()},
+            },
             "counters": {
                 "bad_lines": self._ingest.bad_lines(),
                 "attachments": dict(self._ingest.attachments.counts),

@@ -21,7 +21,7 @@ LAW: dict[str, set[str]] = {
     "observatory.pricing": {"observatory.core"},  # a package's prices as our table: only a command asks for them
     "observatory.telemetry": {"observatory.core", "actors"},
     "observatory.storage": BASE,
-    "observatory.sinks": BASE,
+    "observatory.sinks": {*BASE, "observatory.storage"},  # what it copies is the archive
     "observatory.engines": BASE,
     "observatory.server": BASE,
     "observatory.ingest": BASE,
@@ -56,6 +56,7 @@ LAW: dict[str, set[str]] = {
         "observatory.pricing",
         "observatory.storage",
     },
+    "observatory.mirroring": {*BASE, "observatory.config", "observatory.sinks", "observatory.storage"},
     "observatory.demo": {"observatory.core"},  # what the demo writes; the server knows nothing of it
     "observatory.app": {
         *BASE,
@@ -68,6 +69,7 @@ LAW: dict[str, set[str]] = {
         "observatory.sinks",
         "observatory.engines",
         "observatory.notifying",
+        "observatory.mirroring",
         "observatory.api",
     },
     "observatory.doctor": {*BASE, "observatory.config", "observatory.storage"},  # beside app: it knows parts, runs none
@@ -85,6 +87,8 @@ LAW: dict[str, set[str]] = {
         "observatory.storage",
         "observatory.demo",
         "observatory.pricing",
+        "observatory.sinks",
+        "observatory.mirroring",
     },
 }
 ACTORS_MAY_IMPORT = {"trio", "attrs", "watchfiles", "inotify_simple", "actors"}

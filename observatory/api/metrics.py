@@ -39,6 +39,10 @@ GAUGES = {
     "sources": ("sources", "Transcript files that are known"),
     "unreadable_files": ("unreadable_files", "Transcript files that cannot be read"),
     "tasks": ("tasks", "Tasks of the event loop"),
+    "sink_lag_events": ("supabase_lag_changes", "Changes that are not in the copy at Supabase yet"),
+    "sink_lag_bytes": ("supabase_lag_bytes", "Bytes of transcripts that are not in the copy yet"),
+    "sink_lag_seconds": ("supabase_lag_seconds", "Time since the copy was up to date"),
+    "sink_parked": ("supabase_parked", "Things that the copy's database would not take"),
 }
 # Name → its label, where it stands among the status's counters, and what it tells.
 TOTALS = {
@@ -54,6 +58,9 @@ TOTALS = {
     "handshakes_refused": ("status", "refused", "Handshakes refused, by HTTP status"),
     "client_failures": ("", "failures", "Connections that ended over a defect of the server"),
     "bad_lines": ("kind", "bad_lines", "Lines that were no record"),
+    "sink_rows": ("table", "supabase_rows", "Rows written to the copy at Supabase"),
+    "sink_retries": ("status", "supabase_retries", "Times that the copy's database did not take what was sent"),
+    "actor_restarts": ("actor", "actor_restarts", "Times that an optional part was started again"),
 }
 
 
@@ -139,7 +146,8 @@ def open_fds() -> int:
 def _totals(told: Told) -> Iterable[Metric]:
     counters, watcher = told.status["counters"], told.status["watcher"]
     for name, (label, place, about) in TOTALS.items():
-        yield _counter(name, label, about, counters[place] if label else {"": counters[place]})
+        found = counters.get(place, {} if label else 0)
+        yield _counter(name, label, about, found if label else {"": found})
     yield _counter("broadcasts_refused", "error", "Broadcasts that nobody got", counters["broadcasts"]["failed"])
     yield _counter("watcher_overflows", "", "Times that the kernel dropped notices of changes",
                    {"": watcher["overflows"]})  # fmt: skip

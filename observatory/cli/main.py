@@ -8,6 +8,7 @@ import click
 
 from observatory import __version__
 from observatory.cli.command import EXIT_FAILURE, OneLineGroup, one_line_errors, which_server
+from observatory.cli.commands_copy import supabase
 from observatory.cli.commands_find import export, resume, search, show, tag
 from observatory.cli.commands_keep import backup, notify, prune, restore
 from observatory.cli.commands_live import hooks, top
@@ -241,5 +242,5 @@ def trace(files: tuple[str, ...]) -> None:
     run(files)
 
 
-for _command in (search, show, resume, export, tag, prune, backup, restore, notify, hooks, top):
+for _command in (search, show, resume, export, tag, prune, backup, restore, notify, hooks, top, supabase):
     main.add_command(_command)

@@ -9,10 +9,12 @@ from urllib.parse import urlsplit
 
 from observatory.core import pruning
 from observatory.core.errors import UsageError
+from observatory.core.notices import KINDS
 
 N = TypeVar("N")
 HOST = re.compile(r"[A-Za-z0-9.:_%-]+")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _COUNT = re.compile(r"(\d{1,15})([km]?)")
 
 
@@ -155,3 +157,52 @@ def _bound(text: str) -> tuple[str, float]:
     if text.lower().endswith("b"):
         return "event_retention_bytes", pruning.size(text)
     return "event_retention_seconds", pruning.age(text)
+
+
+def web_address(value: object) -> str | None:
+    """The address of a service; None for an empty text."""
+    text = str(value or "").rstrip("/")
+    if not text:
+        return None
+    if not text.startswith(("http://", "https://")) or not urlsplit(text).hostname:
+        raise ValueError("must be an address that begins with https://")
+    return text
+
+
+def database_url(value: object) -> str | None:
+    """Where a PostgreSQL is; None for an empty text. What is wrong is not shown: it holds a password."""
+    text = str(value or "")
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in ("postgres", "postgresql") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ValueError("must be an address such as postgresql://user:password@host:5432/postgres")
+    return text
+
+
+def secret(value: object) -> str | None:
+    """A key; None for an empty text. It is not shown when it is wrong."""
+    text = str(value or "").strip()
+    if not text.isascii() or any(character.isspace() for character in text):
+        raise ValueError("must be a key: ASCII without spaces")
+    return text or None
+
+
+def identifier(value: object) -> str:
+    """A name in a database."""
+    text = str(value)
+    if not _IDENTIFIER.fullmatch(text):
+        raise ValueError("must be a name of up to 63 letters, digits and underscores")
+    return text
+
+
+def kinds(value: object) -> tuple[str, ...]:
+    """Kinds of notices."""
+    found = names(value)
+    if unknown := [name for name in found if name not in KINDS]:
+        raise ValueError(f"knows no {unknown[0]!r}; use some of {', '.join(KINDS)}")
+    return found

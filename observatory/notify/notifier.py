@@ -80,6 +80,10 @@ class Notifier:
                 lane.dropped += 1
                 log.warning("notice.dropped", way=lane.way.name, dropped=lane.dropped)
 
+    def gauges(self) -> dict[str, int]:
+        """Nothing of it is measured."""
+        return {}
+
     def counters(self) -> dict[str, Any]:
         """Notices by way."""
         counts = {lane.way.name: (lane.sent, lane.failed, lane.dropped) for lane in self._lanes}

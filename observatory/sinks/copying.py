@@ -20,6 +20,7 @@ from observatory.sinks.pusher import Progress, Pusher
 from observatory.sinks.state import State
 
 LOCK = "supabase.lock"
+EVERYTHING = Scope()
 
 
 @attrs.frozen

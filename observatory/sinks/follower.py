@@ -12,6 +12,7 @@ import attrs
 from observatory.core.batch import id_of, key_of_id, record_key, split_key
 from observatory.core.blocks import ToolCall, ToolResult
 from observatory.core.decode import NotJson, decode
+from observatory.core.errors import StoreError
 from observatory.core.mirror_rows import Leaving, Owner, call_row, conversation_row, is_wanted, message_row, project_row
 from observatory.core.project import Project
 from observatory.core.tools import ToolCallRow
@@ -26,6 +27,7 @@ from observatory.storage.opening import DATABASE, connect, explained
 from observatory.storage.rows import CALL_COLUMNS
 
 PATIENCE_MS = 5000
+KNOWN_SINCE = 6  # version of the archive that has changes
 PAGE = 500  # changes looked at together
 RECORDS_PAGE = 100  # records read together: no read is left open, or the write-ahead file could not be begun anew
 STEP_ROWS, STEP_BYTES = 1000, 4 * 1024 * 1024
@@ -73,6 +75,9 @@ class Follower:
         self._step = Step()
         self._projects: dict[str, bool] = {}
         with explained(self._path):
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version < KNOWN_SINCE:
+                raise StoreError("the archive is of an older version", "start observatory serve once")
             meta = dict(self._db.execute("SELECT key, value FROM meta"))
         self.machine_id: str = meta["machine_id"]
         self.feed = f"{meta.get(FEED, '')}/{meta['epoch']}"

@@ -60,7 +60,7 @@ class Keeper:
         return {
             "supabase_rows": _sum(self._sent_before, self.progress.sent),
             "supabase_retries": _sum(self._retries_before, self.progress.retries),
-            "supabase_restarts": self.restarts,
+            "actor_restarts": {COMPONENT: self.restarts},
         }
 
     def gauges(self) -> dict[str, int]:

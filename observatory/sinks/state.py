@@ -147,3 +147,9 @@ def state_of(directory: Path) -> State | None:
     if not (directory / NAME).exists():
         return None
     return State(directory)
+
+
+def forget_state(directory: Path) -> None:
+    """Leave nothing of it."""
+    for ending in ("", "-wal", "-shm"):
+        (directory / f"{NAME}{ending}").unlink(missing_ok=True)
