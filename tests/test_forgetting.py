@@ -4,6 +4,7 @@ from pathlib import Path
 
 from observatory.core.forgetting import Target
 from tests.original.stage import embedded, line
+from tests.traces import holding
 
 
 async def test_a_program_forgets_what_it_embeds(tmp_path: Path) -> None:
@@ -17,6 +18,5 @@ async def test_a_program_forgets_what_it_embeds(tmp_path: Path) -> None:
         await client.until("project_forgotten")
         again = await on.client("all_conversations", since=0)
         assert "the-secret" not in str(await again.until("conversation_forgotten"))
-        files = [path for path in (tmp_path / "data").iterdir() if path.is_file()]
-        assert not any(b"the-secret" in path.read_bytes() for path in files)
+        assert holding(tmp_path / "data", b"the-secret") == []
         assert (await on.monitor.forget(target)).empty

@@ -23,6 +23,7 @@ from observatory.core.forgetting import Target
 from observatory.storage import errands
 from observatory.storage.opening import DirectoryLock
 from tests.running import Server, serving
+from tests.traces import holding
 
 SECRET = "the-secret-that-has-to-go"
 ONE, TWO = "11111111-aaaa-4aaa-8aaa-111111111111", "22222222-bbbb-4bbb-8bbb-222222222222"
@@ -49,9 +50,8 @@ def transcript(root: Path, session: str, cwd: str, text: str, lines: int = 3) ->
 
 def traces(data_dir: Path) -> list[str]:
     """The files of the data directory in which the secret stands."""
-    files = [path for path in data_dir.rglob("*") if path.is_file()]
-    assert any(path.name == "observatory.db" for path in files)
-    return [path.name for path in files if SECRET.encode() in path.read_bytes()]
+    assert (data_dir / "observatory.db").is_file()
+    return [path.name for path in holding(data_dir, SECRET.encode())]
 
 
 def wait_until_clean(data_dir: Path) -> None:

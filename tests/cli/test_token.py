@@ -17,6 +17,7 @@ from observatory.core.client_items import Closed, Refused
 from observatory.storage.token import read
 from tests.certificates import certificates
 from tests.cli.test_main import environ, ran, started
+from tests.traces import holding
 
 __all__ = ["environ"]
 
@@ -53,8 +54,7 @@ def test_the_own_commands_are_let_in_and_others_are_not(environ: dict[str, str],
 
 def leaks(directory: Path, token: str) -> list[Path]:
     """Files besides the token's own that hold it."""
-    files = [path for path in directory.rglob("*") if path.is_file() and path.name != "token"]
-    return [path for path in files if token.encode() in path.read_bytes()]
+    return [path for path in holding(directory, token.encode()) if path.name != "token"]
 
 
 def test_neither_token_nor_code_is_in_what_the_server_says(environ: dict[str, str], tmp_path: Path) -> None:
