@@ -15,6 +15,7 @@ from observatory.config import (
     default_data_dir,
     default_token_file,
     load,
+    origins,
     projects_of,
     watch_roots,
 )
@@ -59,6 +60,18 @@ SAMPLES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
     "webhook_secret_file": ("/secret", Path("/secret"), ("~nobody-of-that-name/x",)),
     "budget_usd": ("12.5", 12.5, ("0", "much")),
     "budget_period": ("week", "week", ("hour",)),
+    "supabase_url": ("https://abc.supabase.co/", "https://abc.supabase.co", ("ftp://x", "https://")),
+    "supabase_key": ("sb_publishable_x", "sb_publishable_x", ("two words", "é")),
+    "supabase_jwt": ("a.b.c", "a.b.c", ("two words",)),
+    "supabase_db_url": (
+        "postgres://u:p@h:6543/d",
+        "postgres://u:p@h:6543/d",
+        ("h/d", "postgres://", "postgres://h:x/d"),
+    ),
+    "supabase_schema": ("copy", "copy", ("a-b", "")),
+    "supabase_scope": ("all", "all", ("some",)),
+    "supabase_projects": ("shop,/home/*", ("shop", "/home/*"), ()),
+    "supabase_redact": ("no", False, ("maybe",)),
     "completed_after": ("60", 60.0, ("0", "soon")),
     "slow_event_seconds": ("0.1", 0.1, ("0",)),
     "trace_window_seconds": ("1", 1.0, ("0",)),
@@ -276,3 +289,18 @@ def test_the_token_lies_in_the_data_directory_unless_a_file_is_named(home: Path)
     assert default_token_file({**os.environ, "OBSERVATORY_TOKEN_FILE": "/secret"}) == Path("/secret")
     toml(home, 'token_file = "/elsewhere"')
     assert default_token_file() == Path("/elsewhere")
+
+
+def test_supabase_is_also_configured_by_its_own_variables(home: Path) -> None:
+    found = load({}, {"HOME": str(home), "SUPABASE_URL": "https://a.supabase.co", "SUPABASE_KEY": "k"})
+    assert (found.supabase_url, found.supabase_key) == ("https://a.supabase.co", "k")
+    ours = {"SUPABASE_KEY": "k", "OBSERVATORY_SUPABASE_KEY": "ours"}
+    assert load({}, {"HOME": str(home), **ours}).supabase_key == "ours"
+    assert origins({}, {"HOME": str(home), **ours}).given == {"supabase_key": "OBSERVATORY_SUPABASE_KEY"}
+
+
+def test_a_database_that_cannot_be_one_is_named_without_its_password(home: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        load({}, {"HOME": str(home), "SUPABASE_DB_URL": "mysql://me:s3cret@h/d"})
+    assert str(refused.value).startswith("SUPABASE_DB_URL must be an address such as postgresql://")
+    assert "s3cret" not in str(refused.value)

@@ -68,7 +68,8 @@ def setting_row(setting: Setting, flags: dict[str, str]) -> str:
         "token_file": "`token` in the data directory",
     }
     default = special.get(setting.name, "none" if setting.default in ((), None) else f"`{setting.default}`")
-    return f"| `{setting.name}` | `{setting.variable}` | {flag} | {default} | {setting.help} |"
+    variables = f"`{setting.variable}`" + (f", `{setting.also}`" if setting.also else "")
+    return f"| `{setting.name}` | {variables} | {flag} | {default} | {setting.help} |"
 
 
 def test_the_table_of_settings_is_the_one_in_the_code() -> None:
