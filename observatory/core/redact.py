@@ -113,9 +113,14 @@ RULES = (
 )
 
 
-def redact(text: bytes) -> bytes:
+def rules_in(text: bytes) -> tuple[Rule, ...]:
+    """The rules that may find something in pieces of a text: for many short ones it pays to ask once."""
+    return tuple([rule for rule in RULES if any(literal in text for literal in rule.literals)])
+
+
+def redact(text: bytes, rules: tuple[Rule, ...] = RULES) -> bytes:
     """The text without keys: the same object if there are none."""
-    for rule in RULES:
+    for rule in rules:
         for literal in rule.literals:
             if literal in text:
                 text = rule.pattern.sub(rule.replacement, text)

@@ -13,7 +13,6 @@ from psycopg.conninfo import conninfo_to_dict
 from observatory.core.errors import StoreError
 from observatory.core.globs import compile_glob
 from observatory.core.project import Project
-from observatory.core.redact import redact
 from observatory.sinks.destination import Destination
 from observatory.sinks.follower import Follower, Scope
 from observatory.sinks.pusher import Progress, Pusher
@@ -63,7 +62,7 @@ class Settings:
     @property
     def scope(self) -> Scope:
         """What goes there."""
-        return Scope(self.all_kinds, redact if self.redact else None, _wanted(self.projects))
+        return Scope(self.all_kinds, self.redact, _wanted(self.projects))
 
 
 def _wanted(patterns: tuple[str, ...]) -> Callable[[Project], bool] | None:

@@ -11,10 +11,12 @@ import attrs
 
 from observatory.core.batch import id_of, key_of_id, record_key, split_key
 from observatory.core.blocks import ToolCall, ToolResult
+from observatory.core.bodies import PACKED
 from observatory.core.decode import NotJson, decode
 from observatory.core.errors import StoreError
-from observatory.core.mirror_rows import Leaving, Owner, call_row, conversation_row, is_wanted, message_row, project_row
+from observatory.core.mirror_rows import Owner, call_row, conversation_row, is_wanted, message_row, project_row
 from observatory.core.project import Project
+from observatory.core.redact import RULES, Rule, redact, rules_in
 from observatory.core.tools import ToolCallRow
 from observatory.core.transcript import Record
 from observatory.sinks.state import Place, Ref
@@ -42,11 +44,11 @@ _Row = tuple[int, int, int, int, int, str | None, int, bytes]
 class Scope:
     """What goes into the copy. all_kinds: what is no message, too. projects: of a project, whether it does; None: all.
 
-    leaving: what becomes of a text that leaves the machine.
+    redacted: keys and tokens are replaced.
     """
 
     all_kinds: bool = False
-    leaving: Leaving | None = None
+    redacted: bool = False
     projects: Callable[[Project], bool] | None = None
 
 
@@ -74,6 +76,7 @@ class Follower:
         self._version = -1
         self._step = Step()
         self._projects: dict[str, bool] = {}
+        self._ruled: tuple[bytes, tuple[Rule, ...]] = (b"", ())  # a block's text, and what may be found in it
         with explained(self._path):
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version < KNOWN_SINCE:
@@ -176,7 +179,7 @@ class Follower:
         if project is None or not self._is_wanted_project(id):
             self._step.deletes.append(Delete("projects", {"machine_id": self.machine_id, "id": id}))
             return
-        self._step.put("projects", id, project_row(self.machine_id, project, self._scope.leaving))
+        self._step.put("projects", id, project_row(self.machine_id, project, redact if self._scope.redacted else None))
         if self._scope.projects is not None:  # it may be wanted only since its directory is known
             query = "SELECT c.id, s.id FROM conversations AS c JOIN sources AS s ON s.conversation_id = c.id"
             for conversation, source in self._db.execute(f"{query} WHERE c.project_id = ?", (id,)).fetchall():
@@ -192,7 +195,9 @@ class Follower:
             self._step.deletes.append(Delete("conversations", {**mine, "id": id}))
             self._step.deletes.append(Delete("tool_calls", {**mine, "conversation_id": id}))
         else:
-            self._step.put("conversations", id, conversation_row(self.machine_id, found, self._scope.leaving))
+            self._step.put(
+                "conversations", id, conversation_row(self.machine_id, found, redact if self._scope.redacted else None)
+            )
 
     def _is_wanted_project(self, id: str) -> bool:
         if self._scope.projects is None:
@@ -290,9 +295,16 @@ class Follower:
         body = self._bodies.of(key, codec, kept)
         self._step.records += 1
         self._step.bytes += len(body)
-        if self._scope.leaving is not None:
-            body = self._scope.leaving(body)
+        if self._scope.redacted:
+            body = redact(body, self._rules_at(key) if codec == PACKED else RULES)
         return Stored(key, line, length, span, flags, error, body)
+
+    def _rules_at(self, key: int) -> tuple[Rule, ...]:
+        """The rules that may find something in a packed record's block."""
+        text = self._bodies.text_around(key)
+        if text is not self._ruled[0]:
+            self._ruled = text, rules_in(text)
+        return self._ruled[1]
 
     def _add(self, owner: Owner, stored: Stored, calls: "_Calls", *, was_tail: bool) -> None:
         record = record_of(stored)
