@@ -304,3 +304,10 @@ def test_a_database_that_cannot_be_one_is_named_without_its_password(home: Path)
         load({}, {"HOME": str(home), "SUPABASE_DB_URL": "mysql://me:s3cret@h/d"})
     assert str(refused.value).startswith("SUPABASE_DB_URL must be an address such as postgresql://")
     assert "s3cret" not in str(refused.value)
+
+
+def test_an_empty_text_in_the_file_names_no_database(home: Path) -> None:
+    file = home / "config.toml"
+    file.write_text('supabase_url = ""\nsupabase_db_url = ""\nsupabase_key = ""\n')
+    found = load({}, {"HOME": str(home), "OBSERVATORY_CONFIG": str(file)})
+    assert (found.supabase_url, found.supabase_db_url, found.supabase_key) == (None, None, None)

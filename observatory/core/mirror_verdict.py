@@ -62,7 +62,7 @@ _PAUSED = {
 _REJECTED_CLASSES = frozenset({"21", "22", "23", "54"})  # data, constraints, limits
 _REJECTED_CODES = frozenset({"PGRST102"})
 _SMALLER_CODES = frozenset({"57014", "53200"})  # it took too long; out of memory
-_AGAIN_STATUSES = frozenset({408, 409, 425, 500, 502, 503, 504, *range(520, 531)})
+_AGAIN_STATUSES = frozenset({408, 425, 500, 502, 503, 504, *range(520, 531)})
 _REJECTED_STATUSES = frozenset({400, 406, 413, 422})
 
 
@@ -83,20 +83,21 @@ def of_code(code: str, message: str) -> Verdict | None:
 
 def of_answer(status: int, code: str, message: str, after: float | None = None) -> Verdict:
     """By an answer of HTTP that is none of success. after: its Retry-After."""
+    told = f"it answers {status} ({short(message)})"
     if status == 429:
         return Again("too many requests", after, smaller=True)
-    if status in _AGAIN_STATUSES and status != 409:
-        return Again(f"it answers {status} ({short(message)})", after)
+    if status in _AGAIN_STATUSES:
+        return Again(told, after)
     found = of_code(code, message)
     if found is not None:
         return found
-    if status in _AGAIN_STATUSES:
-        return Again(f"it answers {status} ({short(message)})", after)
+    if status == 409:
+        return Again(told, after)
     if status in _REJECTED_STATUSES:
-        return Rejected(f"it answers {status} ({short(message)})")
+        return Rejected(told)
     if status in (401, 403):
         return Paused(f"the key is not accepted ({short(message)})", KEY)
-    return Paused(f"it answers {status} ({short(message)})", "check SUPABASE_URL: https://<project>.supabase.co")
+    return Paused(told, "check SUPABASE_URL: https://<project>.supabase.co")
 
 
 def of_connecting(message: str) -> Verdict:

@@ -13,8 +13,9 @@ from psycopg.conninfo import conninfo_to_dict
 from observatory.core.errors import StoreError
 from observatory.core.globs import compile_glob
 from observatory.core.project import Project
+from observatory.sinks.archive import Scope
 from observatory.sinks.destination import Destination
-from observatory.sinks.follower import Follower, Scope
+from observatory.sinks.follower import Follower
 from observatory.sinks.pusher import Progress, Pusher
 from observatory.sinks.state import State
 

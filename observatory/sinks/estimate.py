@@ -9,7 +9,7 @@ from observatory.core.batch import record_key
 from observatory.core.mirror_rows import Owner, is_wanted, message_row
 from observatory.core.project import Project
 from observatory.core.transcript import Record
-from observatory.sinks.follower import Scope
+from observatory.sinks.archive import Scope
 from observatory.storage.accounting import archive
 from observatory.storage.bodies import Bodies
 from observatory.storage.conversations import Stored, record_of
