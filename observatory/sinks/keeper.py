@@ -45,7 +45,7 @@ class Keeper:
         self._now = now
         self._trimmed = 0
         self._trimmed_at = 0.0
-        self._shown: tuple[str | None, str | None] = (None, None)
+        self._shown: tuple[str | None, str | None] | None = None
         self._sent_before: dict[str, int] = {}
         self._retries_before: dict[str, int] = {}
         self.progress = Progress()

@@ -85,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         url = urlsplit(self.path)
         if "/rpc/" in url.path:
-            told = {"version": 3, "registered": True, "rows": False, "now": time.time()}
+            told: dict[str, Any] = {"version": 3, "registered": True, "rows": False, "now": time.time()}
             self._answer(200, json.dumps(told).encode(), {})
             return
         server, table = self.server, url.path.rsplit("/", 1)[1]

@@ -5,6 +5,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import click.testing
@@ -25,11 +26,12 @@ def own() -> Iterator[Cluster]:
         yield made
 
 
-def ran(stage: Stage, *words: str, **environ: str) -> click.testing.Result:
-    """A command's end, on the stage's archive."""
+async def ran(stage: Stage, *words: str, **environ: str) -> click.testing.Result:
+    """A command's end, on the stage's archive; in a thread, as it has a loop of its own."""
     clean = dict.fromkeys(name for name in os.environ if name.startswith(("SUPABASE", "OBSERVATORY")))
     home = {"HOME": str(stage.directory), "XDG_CONFIG_HOME": str(stage.directory), **clean, **environ}
-    return click.testing.CliRunner(env=home).invoke(main, ["supabase", *words, "--data-dir", str(stage.data)])
+    runner, line = click.testing.CliRunner(env=home), ["supabase", *words, "--data-dir", str(stage.data)]
+    return await trio.to_thread.run_sync(partial(runner.invoke, main, line))
 
 
 @asynccontextmanager
@@ -54,10 +56,10 @@ def settled(stage: Stage) -> bool:
 async def test_the_commands_set_it_up_and_the_server_keeps_it(tmp_path: Path, postgres: Cluster, supabase: str) -> None:
     on = Stage(tmp_path, postgres, supabase)
     on.write("-w/s001.jsonl", *conversation(1, 9))
-    refused = ran(on, "init", "--owner", OWNER)
+    refused = await ran(on, "init", "--owner", OWNER)
     assert (refused.exit_code, refused.output.count("\n")) == (2, 1)
     assert "set SUPABASE_DB_URL" in refused.output
-    done = ran(on, "init", "--owner", OWNER, SUPABASE_DB_URL=on.url)
+    done = await ran(on, "init", "--owner", OWNER, SUPABASE_DB_URL=on.url)
     assert done.exit_code == 0, done.output
     assert "registered for the user" in done.output
     kept = on.data / "supabase.url"
@@ -68,30 +70,28 @@ async def test_the_commands_set_it_up_and_the_server_keeps_it(tmp_path: Path, po
         await patiently(lambda: settled(on))
         on.write("-w/s001.jsonl", prompt(90, "live", sessionId="s001", uuid="live", cwd="/w1"))
         await patiently(lambda: settled(on))
-        told = ran(on, "push")
+        told = await ran(on, "push")
         assert (told.exit_code, told.output) == (0, "the copy is up to date: the server keeps it so\n")
-        told = ran(on, "status")
+        told = await ran(on, "status")
         assert told.exit_code == 0, told.output
         assert "copy:     up to date" in told.output
         assert "tables:   version 3" in told.output
         assert '"supabase.reached"' in server.stderr
-    assert ran(on, "push").exit_code == 0
-    again = ran(on, "push", "--all")
+    assert (await ran(on, "push")).exit_code == 0
+    again = await ran(on, "push", "--all")
     assert again.exit_code == 0, again.output
     assert on.differences() == []
-    assert (
-        ran(on, "migrate", SUPABASE_DB_URL=on.url).output
-        == "the tables in the schema public are up to date: version 3\n"
-    )
-    assert ran(on, "off").exit_code == 0
+    again = await ran(on, "migrate", SUPABASE_DB_URL=on.url)
+    assert again.output == "the tables in the schema public are up to date: version 3\n"
+    assert (await ran(on, "off")).exit_code == 0
     assert not kept.exists()
-    assert ran(on, "push").exit_code == 2
+    assert (await ran(on, "push")).exit_code == 2
 
 
 async def test_events_that_were_trimmed_are_not_missed(tmp_path: Path, own: Cluster) -> None:
     on = Stage(tmp_path, own, own.supabase())
     on.write("-w/s000.jsonl", *conversation(0, 9))
-    assert ran(on, "init", "--owner", OWNER, SUPABASE_DB_URL=on.url).exit_code == 0
+    assert (await ran(on, "init", "--owner", OWNER, SUPABASE_DB_URL=on.url)).exit_code == 0
     async with serving(on) as server:
         await patiently(lambda: settled(on))
         own.kill()
@@ -113,7 +113,7 @@ async def test_kills_of_the_server_and_of_the_database_lose_and_double_nothing(
     on = Stage(tmp_path, own, own.supabase())
     for number in range(20):
         on.write(f"-w{number % 3}/s{number:03}.jsonl", *conversation(number, 200))
-    assert ran(on, "init", "--owner", OWNER, SUPABASE_DB_URL=on.url).exit_code == 0
+    assert (await ran(on, "init", "--owner", OWNER, SUPABASE_DB_URL=on.url)).exit_code == 0
     async with serving(on) as server:
         for _ in range(4):
             await trio.sleep(draw.uniform(0.1, 0.8))
