@@ -194,7 +194,7 @@ class Follower:
             return
         owner = self._archive.owner(source.conversation_id)
         if owner is None:
-            if id in self._places:
+            if id in self._places or self.over:
                 self._gone(id)
             return
         place = self._places.get(id)

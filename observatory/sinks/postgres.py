@@ -96,6 +96,9 @@ class PostgresDestination:
             if db is not None and (db.closed or db.broken):
                 self._connection = None
             raise Failed(_verdict(error, connected=db is not None)) from error
+        finally:
+            if db is not None and db is not self._connection:  # lost, or abandoned meanwhile
+                db.close()
 
     def _connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(
