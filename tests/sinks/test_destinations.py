@@ -46,7 +46,9 @@ async def test_postgresql_that_is_not_there_or_wants_another_login(postgres: Clu
     nowhere = PostgresDestination(f"postgresql://u@127.0.0.1:{free_port()}/x", "public")
     assert isinstance(await failed(nowhere), Again)
     assert isinstance(await failed(PostgresDestination(postgres.url("nope"), "public")), Paused)
-    assert isinstance(await failed(PostgresDestination(postgres.url(supabase), "public")), Paused)
+    empty = PostgresDestination(postgres.url(supabase), "public")
+    assert isinstance(await failed(empty), Paused)
+    await empty.close()
 
 
 async def test_postgresql_that_hangs_is_left_and_connected_to_anew(
