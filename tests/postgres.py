@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -90,19 +90,24 @@ class Cluster:
         """Of the server."""
         return int((self.directory / "data" / "postmaster.pid").read_text().split()[0])
 
+    def children(self) -> list[int]:
+        """Its processes but the first."""
+        parents = {}
+        for stat in glob.glob("/proc/[0-9]*/stat"):
+            with suppress(OSError):
+                text = Path(stat).read_text()
+                parents[int(stat.split("/")[2])] = int(text.rpartition(")")[2].split()[1])
+        return [child for child, parent in parents.items() if parent == self.pid]
+
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End it, by default as a power loss would."""
         assert self.process is not None
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True, check=False
-        )
+        children = self.children()
         os.kill(self.pid, number)
         if number == signal.SIGKILL:  # its children would end by themselves, and not at once
-            for child in children.stdout.split():
-                try:
-                    os.kill(int(child), signal.SIGKILL)
-                except ProcessLookupError:
-                    continue
+            for child in children:
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
         self.process.wait()
         (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
 

@@ -127,9 +127,8 @@ def live(postgres: Cluster, directory: Path, records: int, pairs: int) -> bool:
         [sys.executable, "-c", "from observatory.cli.main import main; main()", "import"],
         env=environment(template), check=True, capture_output=True,
     )  # fmt: skip
-    children = subprocess.run(["pgrep", "-P", str(postgres.pid)], capture_output=True, text=True, check=True).stdout
-    for pid in [str(postgres.pid), *children.split()]:
-        os.setpriority(os.PRIO_PROCESS, int(pid), 19)  # it is on another machine as a rule; its children follow
+    for pid in [postgres.pid, *postgres.children()]:
+        os.setpriority(os.PRIO_PROCESS, pid, 19)  # it is on another machine as a rule; its children follow
     nowhere = f"postgresql://nobody@127.0.0.1:{free_port()}/x"
     ratios: dict[str, list[float]] = {"saturated": [], "down": []}
     for number in range(pairs):
