@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observatory.core.redact import RULES, redact
+from observatory.core.redact import RULES, redact, rules_in
 
 HEX, UP, LOW = "0123456789abcdef" * 8, "ABCDEFGHIJKLMNOP" * 8, "a1b2c3d4e5f6g7h8" * 8
 BEGIN, END = "-----BEGIN RSA PRIVATE " + "KEY-----", "-----END RSA PRIVATE " + "KEY-----"
@@ -169,3 +169,12 @@ def test_work_grows_no_faster_than_the_text(head: bytes, piece: bytes) -> None:
     small, large = 32 * 1024, 1024 * 1024
     texts = [(head + piece * (size // len(piece) + 1))[:size] for size in (small, large)]
     assert any(seconds(texts[1]) < 150 * max(seconds(texts[0]), 0.0005) for _ in range(5))
+
+
+def test_rules_for_many_pieces_are_chosen_once() -> None:
+    key = b"ghp_" + b"a" * 36
+    pieces = b"nothing", b"use " + key, b"plain"
+    chosen = rules_in(b"".join(pieces))
+    assert {rule.name for rule in chosen} == {"github"}
+    assert [redact(piece, chosen) for piece in pieces] == [b"nothing", b"use [redacted:github]", b"plain"]
+    assert rules_in(b"nothing at all") == ()
