@@ -12,7 +12,7 @@ faults() { timeout 300 .venv/bin/python -m tests.faults "$@"; }
 
 faults --list >"$WORK/list.out" || fail '--list' "$WORK/list.out"
 check 'every row of the catalogue is listed' "$WORK/list.out" 'H07  '
-check 'rows of parts to come say what they wait for' "$WORK/list.out" 'pending: observatory.sinks'
+check 'rows of parts to come say what they wait for' "$WORK/list.out" 'pending: observatory.engines'
 if grep -q 'no scenario yet' "$WORK/list.out"; then
     fail 'a row has no scenario' "$WORK/list.out"
 fi
