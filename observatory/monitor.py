@@ -68,11 +68,9 @@ class Part(Protocol):
 
     def counters(self) -> dict[str, Any]:
         """Totals since the start."""
-        ...
 
     def gauges(self) -> dict[str, int]:
         """Numbers as they are now."""
-        ...
 
 
 class FileMonitor:

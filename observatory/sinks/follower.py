@@ -166,7 +166,7 @@ class Follower:
         project = None if row is None else project_of(row[0])
         self._archive.look_again(id)
         if project is None or not self._archive.is_wanted_project(id):
-            self._step.deletes.append(Delete("projects", {"machine_id": self.machine_id, "id": id}))
+            self._step.remove(Delete("projects", {"machine_id": self.machine_id, "id": id}))
             return
         self._step.put("projects", id, project_row(self.machine_id, project, self._leaving))
         if self._scope.projects is not None:  # it may be wanted only since its directory is known
@@ -181,8 +181,8 @@ class Follower:
         found = None if row is None else conversation_of(row[0])
         if found is None or not self._archive.is_wanted_project(found.project_id):
             mine = {"machine_id": self.machine_id}
-            self._step.deletes.append(Delete("conversations", {**mine, "id": id}))
-            self._step.deletes.append(Delete("tool_calls", {**mine, "conversation_id": id}))
+            self._step.remove(Delete("conversations", {**mine, "id": id}))
+            self._step.remove(Delete("tool_calls", {**mine, "conversation_id": id}))
         else:
             self._step.put("conversations", id, conversation_row(self.machine_id, found, self._leaving))
 
@@ -209,12 +209,12 @@ class Follower:
 
     def _without(self, id: int, conversation_id: str) -> None:
         mine = {"machine_id": self.machine_id}
-        self._step.deletes.append(Delete("messages", {**mine, "source_id": id}))
-        self._step.deletes.append(Delete("tool_calls", {**mine, "conversation_id": conversation_id}))
+        self._step.remove(Delete("messages", {**mine, "source_id": id}))
+        self._step.remove(Delete("tool_calls", {**mine, "conversation_id": conversation_id}))
 
     def _gone(self, id: int) -> None:
         """A file that was forgotten, or is wanted no more."""
-        self._step.deletes.append(Delete("messages", {"machine_id": self.machine_id, "source_id": id}))
+        self._step.remove(Delete("messages", {"machine_id": self.machine_id, "source_id": id}))
         self._step.gone.append(id)
         self._step.places.pop(id, None)
         self._places.pop(id, None)
@@ -222,7 +222,7 @@ class Follower:
     def _pruned(self, owner: Owner, source: Source, place: Place) -> None:
         """Records that were removed by their age; what their calls asked and got went with them."""
         mine = {"machine_id": self.machine_id, "source_id": source.id}
-        self._step.deletes.append(Delete("messages", mine, below=("position", source.pruned)))
+        self._step.remove(Delete("messages", mine, below=("position", source.pruned)))
         before = record_key(source.id, 0, 0) + source.pruned
         for call in self._archive.calls("conversation_id = ?", owner.conversation_id):
             key = key_of_id(call.record)
@@ -257,7 +257,7 @@ class Follower:
         record = record_of(stored)
         if not isinstance(record, Record) or not is_wanted(record, stored.flags, all_kinds=self._scope.all_kinds):
             if was_tail:
-                self._step.deletes.append(self._record_delete(stored.key))
+                self._step.remove(self._record_delete(stored.key))
             return
         self._put_record(owner, stored, record)
         message = record.message
@@ -301,7 +301,7 @@ class Follower:
         owner, call = self._archive.owner(conversation_id), self._archive.call(conversation_id, tool_use_id)
         if owner is None or call is None or (key := key_of_id(call.record)) is None:
             equal = {"machine_id": self.machine_id, "conversation_id": conversation_id, "tool_use_id": tool_use_id}
-            self._step.deletes.append(Delete("tool_calls", equal))
+            self._step.remove(Delete("tool_calls", equal))
         else:
             self._put_call(owner, call, key, self._archive.asked(call, key), self._archive.result(call))
 
@@ -318,14 +318,14 @@ class Follower:
         row = self._db.execute(f"SELECT {RECORD}, conversation_id FROM records WHERE id = ?", (key,)).fetchone()
         owner = None if row is None or row[8] is None else self._archive.owner(row[8])
         if row is None or owner is None:
-            self._step.deletes.append(self._record_delete(key))
+            self._step.remove(self._record_delete(key))
             return
         stored = self._taken(row[:8])
         record = record_of(stored)
         if isinstance(record, Record) and is_wanted(record, stored.flags, all_kinds=self._scope.all_kinds):
             self._put_record(owner, stored, record)
         else:
-            self._step.deletes.append(self._record_delete(key))
+            self._step.remove(self._record_delete(key))
         id = id_of(key)
         for call in self._archive.calls("conversation_id = ? AND (record = ? OR result_record = ?)", row[8], id, id):
             self._call(call.conversation_id, call.tool_use_id)

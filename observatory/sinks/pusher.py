@@ -109,9 +109,9 @@ class Pusher:
             self.progress.warning = "this login may do anything there; observatory supabase init makes one that may not"
         if self._state.get("identity") != self._identity:
             await self._in_thread(partial(self._state.begin_anew, self._identity, over=about.rows))
-            if about.rows:
-                await self._send(await self._in_thread(self._follower.clearing))
         state = self._state
+        if state.over and not state.cursor and not state.places():  # also when it was killed right here before
+            await self._send(await self._in_thread(self._follower.clearing))
         self._follower.begin(state.cursor, state.places(), over=state.over)
         self.progress.cursor = state.cursor
         await self._was_well(force=True)
@@ -175,10 +175,11 @@ class Pusher:
                 if isinstance(verdict, Rejected) and not rows:  # deletes: nothing in them can be wrong but the tables
                     verdict = Paused(verdict.reason, MIGRATE)
                 if isinstance(verdict, Rejected) or (isinstance(verdict, Again) and verdict.smaller and len(rows) > 1):
-                    self.progress.retries["rejected" if isinstance(verdict, Rejected) else "again"] += 1
                     if isinstance(verdict, Again):
                         self._limit = max(1, len(rows) // 2)
                         await self._wait(verdict)
+                    else:
+                        self.progress.retries["rejected"] += 1
                     await self._divide(rows, verdict)
                     return
                 await self._wait(verdict)

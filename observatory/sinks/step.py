@@ -5,6 +5,7 @@ from typing import Any
 
 import attrs
 
+from observatory.core.batch import OFFSET_BITS
 from observatory.core.mirror_rows import KEYS, Row
 from observatory.sinks.state import Place, Ref
 
@@ -52,6 +53,13 @@ class Step:
             for ref, row in rows.items():
                 yield table, ref, row
 
+    def remove(self, delete: Delete) -> None:
+        """Rows go, also those that were put here before: what is gone by now must not come after its delete."""
+        self.deletes.append(delete)
+        kept = self.rows[delete.table]
+        for ref in [ref for ref, row in kept.items() if _is_meant(delete, row)]:
+            del kept[ref]
+
     @property
     def count(self) -> int:
         """How many rows there are."""
@@ -61,3 +69,11 @@ class Step:
     def empty(self) -> bool:
         """Nothing has to be sent."""
         return not self.deletes and not self.count
+
+
+def _is_meant(delete: Delete, row: Row) -> bool:
+    if any(row[name] != value for name, value in delete.equal.items()):
+        return False
+    values = {**row, "position": row.get("generation", 0) << OFFSET_BITS | row.get("byte_offset", 0)}
+    low, high = delete.above, delete.below
+    return (low is None or values[low[0]] > low[1]) and (high is None or values[high[0]] < high[1])
